@@ -1,0 +1,100 @@
+"""The composition root: `App`, what a process shares, and `Lane`, what belongs to one interpreter and its loop.
+
+Every service is made at first use, so that a command pays for what it runs. This is the only place where siblings
+meet: a service gets what it needs here and imports none of its neighbours.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from typing import Any
+
+    from llmspell.agents import Agents
+    from llmspell.base.context import Context
+    from llmspell.base.effects import Effects
+    from llmspell.config import Config
+    from llmspell.metrics import DebugLog, Metrics
+    from llmspell.net import HttpClient
+    from llmspell.providers import Providers
+    from llmspell.rag import Rag
+    from llmspell.security import Security
+    from llmspell.state import StateStore
+    from llmspell.tools import Tools
+
+
+class App:
+    """What the process shares; safe from any thread.
+
+    config: the frozen configuration tree. home: data folder. cwd: relative paths of spells are resolved against it.
+    """
+
+    def __init__(self, config: Config, *, home: Path, cwd: Path | None = None) -> None:
+        self.config = config
+        self.home = home
+        self.cwd = cwd or Path.cwd()
+
+    @cached_property
+    def effects(self) -> Effects:
+        """The gate of model, tool, HTTP, clock and random calls."""
+        from llmspell.base.effects import Direct
+
+        return Direct()
+
+    @cached_property
+    def security(self) -> Security:
+        """Paths and environment names that may be touched."""
+        from llmspell.security import Security
+
+        return Security(self.config, home=self.home, cwd=self.cwd)
+
+    @cached_property
+    def http(self) -> HttpClient:
+        """The one way out to the network, with one connection pool per loop."""
+        from llmspell.net import HttpClient
+
+        return HttpClient(self.config.tools.network)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Counters, gauges and histograms."""
+        from llmspell.metrics import Metrics
+
+        return Metrics()
+
+    @cached_property
+    def state(self) -> StateStore:
+        """The one state store."""
+        from llmspell.state import open_store
+
+        return open_store(self.config.runtime.state_persistence, home=self.home)
+
+    @cached_property
+    def providers(self) -> Providers:
+        """Model services."""
+        from llmspell.providers import Providers
+
+        return Providers(self.config.providers, effects=self.effects, metrics=self.metrics)
+
+    @cached_property
+    def rag(self) -> Rag:
+        """Retrieval: ingestion and search."""
+        from llmspell.rag import Rag
+
+        return Rag(self.config.rag, home=self.home, http=self.http, metrics=self.metrics)
+
+    async def close(self) -> None:
+        """Close what was opened. Safe to call twice."""
+        for name in ("rag", "state"):
+            service = self.__dict__.pop(name, None)
+            if service is not None:
+                service.close()
+        for name in ("providers", "http"):
+            service = self.__dict__.pop(name, None)
+            if service is not None:
+                await service.close()

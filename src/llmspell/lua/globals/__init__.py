@@ -1,0 +1,1 @@
+"""One file per Lua global; `_base.py` holds their contract."""
