@@ -1,0 +1,29 @@
+// The one way from an Error of the core to an exception of llmspell.errors.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "base/result.hpp"
+
+namespace spell::bind {
+
+// Imports the classes of the table; called once by module.cpp.
+void fill_error_table();
+
+[[noreturn]] void raise(const Error& error);
+
+template <class T>
+T unwrap_or_raise(Result<T>&& result) {
+    if (!result) {
+        raise(result.error());
+    }
+    return std::move(result.value());
+}
+
+inline void check(Status&& status) {
+    if (!status) {
+        raise(status.error());
+    }
+}
+
+}  // namespace spell::bind

@@ -1,0 +1,39 @@
+"""The compiled core: what Python is too slow for, in three binaries that are loaded when a name is first used.
+
+_codec    pack, unpack, check, ...          loops over Python objects
+_native   VectorIndex, HashEmbedder, ...    objects that own memory
+_guard    loaded into a Lua state by path, never imported
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from llmspell._core._codec import Ext as Ext
+    from llmspell._core._codec import Limits as Limits
+    from llmspell._core._codec import check as check
+    from llmspell._core._codec import pack as pack
+    from llmspell._core._codec import unpack as unpack
+    from llmspell._core._native import cpu as cpu
+
+_CODEC = frozenset({"DEFAULT", "Ext", "Limits", "check", "pack", "unpack"})
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    binary = "_codec" if name in _CODEC else "_native"
+    try:
+        module = import_module(f"{__name__}.{binary}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{binary}":
+            raise
+        raise ImportError(f"the compiled core is not built ({binary} is missing); run: make dev") from error
+    try:
+        value: object = getattr(module, name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = value
+    return value
