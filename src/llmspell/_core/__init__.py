@@ -1,8 +1,7 @@
-"""The compiled core: what Python is too slow for, in three binaries that are loaded when a name is first used.
+"""The compiled core: what Python is too slow for, in three binaries, each loaded when a name of it is first used.
 
-_codec    pack, unpack, check, ...          loops over Python objects
-_native   VectorIndex, HashEmbedder, ...    objects that own memory
-_guard    loaded into a Lua state by path, never imported
+`_codec` holds the loops over Python objects (pack, unpack, check), `_native` the objects that own memory.
+`_guard` is loaded into a Lua state by its path and never imported.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ keys, aware datetime (back as UTC, microseconds), uuid.UUID, decimal.Decimal, nu
 and int64 numpy arrays. Everything else is UnsupportedType, unless `default` converts it.
 """
 
-from collections.abc import Buffer, Callable
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from typing_extensions import Buffer
 
 class Limits(NamedTuple):
     """What one call may encode or decode; exceeding a field raises LimitExceeded naming it.

@@ -178,23 +178,21 @@ def test_values_without_an_encoding_are_refused(bad):
         pack([bad])
 
 
-def test_each_limit_is_named():
-    cases = [
+@pytest.mark.parametrize("work", [pack, check, lambda value, limits: unpack(pack(value), limits=limits)])
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
         ("max_depth", [[[]]], Limits(max_depth=2)),
         ("max_items", [1, [2, 3]], Limits(max_items=3)),
         ("max_bytes", "x" * 100, Limits(max_bytes=100)),
         ("max_bytes", list(range(5000)), Limits(max_bytes=600)),
         ("max_key_bytes", {"abcd": 1}, Limits(max_key_bytes=3)),
-    ]
-    for name, value, limits in cases:
-        for work in (
-            lambda: pack(value, limits=limits),
-            lambda: check(value, limits=limits),
-            lambda: unpack(pack(value), limits=limits),
-        ):
-            with pytest.raises(errors.LimitExceeded) as caught:
-                work()
-            assert caught.value.details["resource"] == name
+    ],
+)
+def test_each_limit_is_named(work, name, value, limits):
+    with pytest.raises(errors.LimitExceeded) as caught:
+        work(value, limits=limits)
+    assert caught.value.details["resource"] == name
 
 
 def test_a_value_exactly_at_the_byte_limit_is_accepted():
