@@ -1,0 +1,1 @@
+"""Where state lies: one file per backend; the file name is the name in the configuration."""
