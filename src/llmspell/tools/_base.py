@@ -49,8 +49,8 @@ output_path, output_file, destination -> target_path; text, content -> input.
 
 How a function runs. `async def` is awaited on the loop: for what waits (network, child processes). A plain function
 runs on a worker thread; with `inline=True` it runs at once on the loop's thread while its input is small (64 KiB),
-which is right for pure computing under 2 ms. The deadline is enforced from outside for async and threaded calls; a long loop asks
-`ctx.check()` now and then, which raises when time is up.
+which is right for pure computing under 2 ms. The deadline is enforced from outside for async and threaded calls; a
+long loop asks `ctx.check()` now and then, which raises when time is up.
 
 Answers. Return the `result` value, or `Result(value, message=, text=, metadata=, operation=)`. `text="key"` in a header
 or operation names the field of a dict result which is the tool's primary text. A job that ran and failed raises
@@ -274,7 +274,8 @@ class Services:
 class ToolHeader:
     """What is known of a tool besides its functions.
 
-    default: operation used when a call names none. text: field of a dict result that is the primary text.
+    default: operation used when a call names none. timeout_ms: None takes the configured default. text: field of a
+    dict result that is the primary text.
     extra: pip extra the tool needs. Hints (read_only, destructive, idempotent, open_world) describe effects to models.
     """
 
@@ -287,7 +288,7 @@ class ToolHeader:
         aliases: Sequence[str] = (),
         description: str = "",
         version: str = "1.0.0",
-        timeout_ms: int = 30_000,
+        timeout_ms: int | None = None,
         needs: Sequence[str] = (),
         extra: str | None = None,
         inline: bool = False,

@@ -1,0 +1,354 @@
+"""`Tools`: the one door through which every tool is called, by scripts, agents, the command line and programs.
+
+    name -> normalise -> coerce -> validate -> policy -> limits -> effects gate -> run -> envelope
+
+What a caller did wrong (unknown tool, refused argument, denied call) and cancellation are raised; what the job itself
+met is returned as an envelope with success=false.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmspell.base.clock import monotonic
+from llmspell.base.context import Context
+from llmspell.base.ids import uuid4
+from llmspell.errors import LLMSpellError
+from llmspell.tools._base import Services, ToolHeader, violation
+from llmspell.tools._catalog import Catalog, matching, ranked
+from llmspell.tools._check import bind
+from llmspell.tools._envelope import failed, metadata, returned_error, succeeded
+from llmspell.tools._policy import Policy, Rates, Slots
+from llmspell.tools._run import Job
+from llmspell.tools._spec import Op, Spec, compile_script
+from llmspell.tools._stats import ToolStats
+
+if TYPE_CHECKING:
+    from llmspell.base.effects import Effects
+    from llmspell.base.types import Level
+    from llmspell.config.model import Tools as ToolsConfig
+    from llmspell.tools._base import Case
+    from llmspell.tools._wrappers import Answers
+
+Envelope = dict[str, Any]
+DEFAULT_CONCURRENT = 16
+_LONGEST_MS = 24 * 3600 * 1000
+
+
+class Tools:
+    """All tools of one program; safe from any thread and any loop.
+
+    security, http, state, metrics: a service, or a callable that makes it at first use. level: ceiling of callers
+    that bring no context. cwd: where relative paths start.
+    """
+
+    def __init__(
+        self,
+        config: ToolsConfig,
+        *,
+        security: Any,
+        http: Any,
+        state: Any,
+        effects: Effects,
+        metrics: Any = None,
+        level: Level = "restricted",
+        cwd: Path | None = None,
+    ) -> None:
+        self._config = config
+        self._services = Services(security=security, http=http, state=state, metrics=metrics)
+        self._effects = effects
+        self._cwd = cwd or Path.cwd()
+        self._anonymous = Context(level=level)
+        self.catalog = Catalog(paths=config.paths, enabled=config.enabled, disabled=config.disabled)
+        rules = config.security
+        self.policy = Policy(
+            max_level=rules.max_level,
+            allow=rules.allow,
+            deny=rules.deny,
+            require_approval=rules.require_approval,
+        )
+        self._slots = Slots(config.max_concurrent)
+        self._rates = Rates(rules.rate_limits, config.rate_limit_per_minute)
+        self._stats: dict[str, ToolStats] = {}
+        self._settings: dict[str, Mapping[str, Any]] = {}
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Envelopes kept for callers that asked for it."""
+        from llmspell.tools._wrappers import Answers
+
+        return Answers()
+
+    async def call(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        *,
+        timeout_ms: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Envelope:
+        """Run one call and return its envelope.
+
+        options: timeout_ms, retry, cache_ttl_seconds, session. Never suspends for a tool that does not wait.
+        Raises ToolError (not_found), ValidationError (schema_violation), SecurityError, RateLimitError, CancelledError.
+        """
+        if options:
+            from llmspell.tools._wrappers import call_with_options
+
+            return await call_with_options(
+                self, name, params or {}, context or self._anonymous, {"timeout_ms": timeout_ms, **options}
+            )
+        spec = self.catalog.require(name)
+        context = context or self._anonymous
+        stats = self._stats.get(spec.name) or self._stats.setdefault(spec.name, ToolStats())
+        started = time.perf_counter()
+        stats.active += 1
+        try:
+            envelope = await self._checked_call(spec, {} if params is None else params, context, timeout_ms, stats)
+        except LLMSpellError as error:
+            stats.ended(time.perf_counter() - started, error.kind, error.message)
+            if error.component is None:
+                error.component = f"tool:{spec.name}"
+            raise
+        finally:
+            stats.active -= 1
+        problem = envelope.get("error")
+        if problem is None:
+            stats.ended(time.perf_counter() - started, None, None)
+        else:
+            stats.ended(time.perf_counter() - started, problem["kind"], problem["message"])
+        return envelope
+
+    async def _checked_call(
+        self, spec: Spec, params: Mapping[str, Any], context: Context, timeout_ms: float | None, stats: ToolStats
+    ) -> Envelope:
+        if not isinstance(params, Mapping):
+            raise violation("params", "an object of named parameters expected", keyword="type")
+        if "timeout_ms" in params and "timeout_ms" not in spec.names and not spec.open:
+            params = dict(params)
+            timeout_ms = params.pop("timeout_ms")
+        bound = bind(spec, params, loose=context.model_issued)
+        op = bound.op
+        self.policy.check(spec, op, bound.values, context)
+        if self._rates:
+            self._rates.take(spec.name, context.tenant_id)
+        job = Job(
+            spec,
+            op,
+            bound.values,
+            context=context,
+            deadline=self._deadline(spec, op, context, timeout_ms),
+            services=self._services,
+            settings=self.settings(spec.name),
+            cwd=self._cwd,
+        )
+        notes: dict[str, Any] = {}
+        if bound.coerced:
+            notes["coerced"] = bound.coerced
+        if bound.warnings:
+            notes["warnings"] = bound.warnings
+
+        async def do() -> Envelope:
+            return await self._perform(job, notes, stats)
+
+        return await self._effects.perform(
+            "tool", {"tool": spec.name, "operation": op.name, "params": bound.values}, do
+        )
+
+    async def _perform(self, job: Job, notes: dict[str, Any], stats: ToolStats) -> Envelope:
+        """Run the job in its slot and return the envelope of what came out."""
+        spec, op = job.spec, job.op
+        started, began = time.time(), time.perf_counter()
+        waits = op.mode != "inline"
+        try:
+            if waits:
+                await self._slots.take(spec.name, self._concurrent(spec))
+            try:
+                value = await job.run()
+            finally:
+                if waits:
+                    self._slots.give(spec.name)
+            meta = self._metadata(job, started, began, notes)
+            envelope, size = succeeded(op, value, meta, max_bytes=self._config.max_output_bytes)
+            stats.bytes_out += size
+        except Exception as error:  # noqa: BLE001,RUF100 - the roof of a plugin call: sorted into returned and raised
+            problem = returned_error(error, script=op.script)
+            if problem is None:
+                raise
+            problem["message"] = _without_secrets(job, problem["message"])
+            meta = self._metadata(job, started, began, notes)
+            return failed(op, problem, meta, partial=error)
+        return envelope
+
+    def _metadata(self, job: Job, started: float, began: float, notes: dict[str, Any]) -> dict[str, Any]:
+        run = uuid4() if job.ctx is None else job.ctx.context.execution_id
+        meta = metadata(job.spec, run, started, time.perf_counter() - began)
+        if notes:
+            meta.update(notes)
+        if job.ctx is not None and job.ctx.warnings:
+            meta["warnings"] = [*notes.get("warnings", ()), *job.ctx.warnings]
+        return meta
+
+    def _deadline(self, spec: Spec, op: Op, context: Context, timeout_ms: float | None) -> float:
+        limit = op.timeout_ms or self._timeout_of(spec)
+        if timeout_ms is not None:
+            if type(timeout_ms) not in (int, float) or not 0 < timeout_ms <= _LONGEST_MS:
+                raise violation("timeout_ms", f"a number of milliseconds up to {_LONGEST_MS} expected", keyword="range")
+            limit = timeout_ms
+        deadline = monotonic() + limit / 1000
+        return deadline if context.deadline is None else min(deadline, context.deadline)
+
+    def _timeout_of(self, spec: Spec) -> float:
+        configured = self.settings(spec.name).get("timeout_ms")
+        return float(configured or spec.header.timeout_ms or self._config.default_timeout_ms)
+
+    def _concurrent(self, spec: Spec) -> int:
+        return int(self.settings(spec.name).get("max_concurrent", DEFAULT_CONCURRENT))
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """Return the tool's own configuration table."""
+        found = self._settings.get(name)
+        if found is None:
+            found = self._settings[name] = self._config.options.get(name.replace("-", "_"), {})
+        return found
+
+    def get(self, name: str) -> Spec | None:
+        """Return a tool by name or alias, or None."""
+        return self.catalog.find(name)
+
+    def list(self, wanted: Mapping[str, Any] | str | None = None, context: Context | None = None) -> list[Envelope]:
+        """Return `{name, description, version, category, security_level, aliases, available}`, sorted by name.
+
+        wanted: a category, or category, tag, capabilities, security_level and query; a query sorts best first.
+        """
+        filters = {"category": wanted} if isinstance(wanted, str) else wanted or {}
+        return [self._row(entry, context) for entry in matching(self.catalog.entries(), filters)]
+
+    def search(self, words: str, context: Context | None = None) -> Sequence[Envelope]:
+        """Return the tools in which all words are found, best first."""
+        return [self._row(entry, context) for entry in ranked(self.catalog.entries(), words)]
+
+    def info(self, name: str, context: Context | None = None) -> Envelope | None:
+        """Return the list entry with parameters, operations, limits and requires; None for an unknown tool."""
+        entry = self.catalog.entry(name)
+        if entry is None:
+            return None
+        return {
+            **self._row(entry, context),
+            "parameters": entry["parameters"],
+            "operations": entry["operations"],
+            "limits": {
+                "timeout_ms": int(self.settings(entry["name"]).get("timeout_ms") or entry["timeout_ms"]),
+                "max_output_bytes": self._config.max_output_bytes,
+                "max_concurrent": int(self.settings(entry["name"]).get("max_concurrent", DEFAULT_CONCURRENT)),
+            },
+            "requires": {"needs": entry["needs"], "extra": entry["extra"]},
+            "source": entry["source"],
+        }
+
+    def schema(self, name: str) -> Envelope | None:
+        """Return `{name, description, parameters, input_schema, output_schema?, schema_hash}`, or None."""
+        spec = self.catalog.find(name)
+        if spec is None:
+            return None
+        wire = {
+            "name": spec.name,
+            "description": spec.description,
+            "parameters": spec.parameters(),
+            "input_schema": spec.input_schema,
+            "schema_hash": spec.schema_hash,
+        }
+        if spec.output_schema is not None:
+            wire["output_schema"] = spec.output_schema
+        return wire
+
+    def available(self, name: str, context: Context | None = None) -> bool:
+        """Tell whether the tool exists, is enabled, and may run for this caller."""
+        entry = self.catalog.entry(name)
+        return entry is not None and self.policy.permits(entry["name"], entry["level"], context or self._anonymous)
+
+    def categories(self) -> Sequence[str]:
+        """Return the categories in use and the bundled ones, sorted."""
+        from llmspell.tools._base import CATEGORIES
+
+        return sorted({*CATEGORIES, *(entry["category"] for entry in self.catalog.entries())})
+
+    def stats(self, name: str | None = None) -> Envelope:
+        """Return the statistics of one tool, or of all that were called, by name."""
+        if name is not None:
+            spec = self.catalog.require(name)
+            return (self._stats.get(spec.name) or ToolStats()).to_wire()
+        return {tool: stats.to_wire() for tool, stats in sorted(self._stats.items())}
+
+    def needs_approval(self, name: str, params: Mapping[str, Any]) -> bool:
+        """Tell whether this call of a model waits for a yes. Raises what `call` raises for bad arguments."""
+        spec = self.catalog.require(name)
+        bound = bind(spec, params, loose=True)
+        return self.policy.needs_approval(spec, bound.op, bound.values)
+
+    def cases(self, name: str) -> Sequence[Case]:
+        """Return the offline self-tests of a tool."""
+        return self.catalog.require(name).cases
+
+    def register(
+        self,
+        name: str,
+        handler: Callable[[dict[str, Any], dict[str, Any]], Any],
+        schema: Mapping[str, Any] | None = None,
+        *,
+        description: str = "",
+        category: str = "custom",
+        level: Level = "safe",
+        timeout_ms: int = 30_000,
+        version: str = "1.0.0",
+        tags: Sequence[str] = (),
+        output_schema: dict[str, Any] | None = None,
+    ) -> Spec:
+        """Add a tool made of an async callable `(params, ctx) -> plain data`.
+
+        schema: JSON Schema, list of parameters, or map of name to parameter; None admits anything.
+        Raises ToolError code already_exists, ValidationError for a bad name or schema.
+        """
+        from llmspell.tools._custom import checked_schema
+
+        header = ToolHeader(
+            category=category,
+            level=level,
+            description=description,
+            timeout_ms=timeout_ms,
+            version=version,
+            tags=tags,
+        )
+        spec = compile_script(name, handler, checked_schema(name, schema), header=header, output_schema=output_schema)
+        self.catalog.add(spec)
+        return spec
+
+    def unregister(self, name: str) -> bool:
+        """Remove a tool made by `register`. Raises SecurityError for any other tool."""
+        return self.catalog.remove(name)
+
+    def _row(self, entry: Mapping[str, Any], context: Context | None) -> Envelope:
+        permitted = self.policy.permits(entry["name"], entry["level"], context or self._anonymous)
+        return {
+            "name": entry["name"],
+            "description": entry["description"],
+            "version": entry["version"],
+            "category": entry["category"],
+            "security_level": entry["level"],
+            "aliases": list(entry["aliases"]),
+            "tags": list(entry["tags"]),
+            "available": permitted,
+        }
+
+
+def _without_secrets(job: Job, message: str) -> str:
+    for param in job.op.params.values():
+        value = job.values.get(param.name) if param.secret else None
+        if isinstance(value, str) and len(value) >= 4:
+            message = message.replace(value, "***")
+    return message
