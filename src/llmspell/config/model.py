@@ -1,0 +1,438 @@
+"""The configuration tree: one frozen class per section; every key has type, default, unit in its name and one sentence.
+
+Environment names, `config schema`, `config init` and the reference page are generated from these annotations by
+`schema.py`. A class may hold small sub-tables flat: with `groups = ("retry",)` the field `retry_max_delay_ms` is the
+key `retry.max_delay_ms`. `Config()` is the built-in defaults and costs no type resolution.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from llmspell import __version__
+
+ENV_ALLOW = (
+    "PATH", "HOME", "USER", "SHELL", "TERM", "LANG", "LC_*", "TZ", "TMPDIR", "TEMP", "PWD", "OLDPWD",
+    "LLMSPELL_PUBLIC_*",
+)  # fmt: skip
+BLOCKED_PORTS = (
+    7, 9, 13, 17, 19, 21, 22, 23, 25, 53, 110, 111, 135, 137, 138, 139, 143, 389, 445, 465, 514, 587, 993, 995, 1433,
+    1521, 2049, 2375, 2376, 3306, 3389, 5432, 5900, 5984, 6379, 8020, 9200, 9300, 11211, 27017,
+)  # fmt: skip
+DENIED_PATHS = (
+    "$LLMSPELL_HOME/config.toml", "$LLMSPELL_HOME/secrets.json", "$LLMSPELL_HOME/kernels/**", "**/.ssh/**",
+    "**/.aws/**", "**/.env", "**/*.pem", "**/id_rsa*", "**/id_ed25519*",
+)  # fmt: skip
+
+
+def doc(text: str, *, secret: bool = False, **bounds: Any) -> Meta:
+    """Return the annotation of a key: its sentence, whether it is a secret, and the bounds of its value."""
+    return Meta(description=text, extra={"secret": True} if secret else None, **bounds)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """engines.lua.limits: limits of one run; absent means the limit of the sandbox profile, 0 unlimited (full only)."""
+
+    wall_time_ms: Annotated[int | None, doc("Wall time of a run, waiting included", ge=0)] = None
+    memory_bytes: Annotated[int | None, doc("Bytes held by the Lua state", ge=0)] = None
+    instructions: Annotated[int | None, doc("Virtual machine instructions of all coroutines", ge=0)] = None
+    output_bytes: Annotated[int | None, doc("Bytes written to the standard streams", ge=0)] = None
+    script_bytes: Annotated[int | None, doc("Source text of each chunk", ge=0)] = None
+    tasks: Annotated[int | None, doc("Live tasks and pending callbacks", ge=0)] = None
+
+
+class LuaEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """engines.lua: the one script engine."""
+
+    sandbox: Annotated[
+        Literal["auto", "safe", "standard", "full"], doc("Profile; auto is standard on the command line")
+    ] = "auto"
+    stdlib: Annotated[Literal["none", "basic", "standard", "all"], doc("Narrows the libraries of the profile")] = (
+        "standard"
+    )
+    limits: Limits = Limits()
+    strict: Annotated[bool, doc("Unknown option keys of API functions raise")] = False
+    package_paths: Annotated[tuple[str, ...], doc("Further roots of require; must lie under allowed paths")] = ()
+
+
+class Engines(msgspec.Struct, frozen=True, kw_only=True):
+    """engines: script engines by name."""
+
+    lua: LuaEngine = LuaEngine()
+
+
+class RuntimeSecurity(msgspec.Struct, frozen=True, kw_only=True):
+    """runtime.security: what scripts may touch outside themselves."""
+
+    allow_file_access: Annotated[bool, doc("false denies every path")] = True
+    allow_network_access: Annotated[bool, doc("false denies every connection of scripts and tools")] = True
+    allow_process_spawn: Annotated[bool, doc("true lets tools start the allowed programs")] = False
+    allowed_paths: Annotated[tuple[str, ...], doc("Folders scripts may use; the script's own is always allowed")] = (
+        ".",
+    )
+    env_allow: Annotated[tuple[str, ...], doc("Patterns of readable environment names; never secret-shaped ones")] = (
+        ENV_ALLOW
+    )
+    max_execution_time_ms: Annotated[int | None, doc("A further wall limit of every run", gt=0)] = None
+
+
+class StatePersistence(msgspec.Struct, frozen=True, kw_only=True):
+    """runtime.state_persistence: the state store."""
+
+    enabled: Annotated[bool, doc("false keeps state in memory only")] = True
+    backend_type: Annotated[Literal["memory", "sqlite"], doc("Store")] = "sqlite"
+    path: Annotated[str | None, doc("Folder of the store; default is state/ of home")] = None
+    max_state_size_bytes: Annotated[int, doc("Largest encoded value", gt=0)] = 10_000_000
+    max_total_bytes: Annotated[int, doc("Bytes of the whole store, 0 for no limit", ge=0)] = 0
+    max_keys_per_scope: Annotated[int, doc("Keys in one scope", gt=0)] = 1_000_000
+    flush_interval_ms: Annotated[int, doc("Group commit bound; 0 makes every write durable at once", ge=0)] = 50
+    durability: Annotated[Literal["none", "normal", "full"], doc("Default durability of writes")] = "normal"
+    compression_enabled: Annotated[bool, doc("Compress large values")] = True
+    compression_threshold_bytes: Annotated[int, doc("Smallest value that is compressed", gt=0)] = 1024
+    cache_entries: Annotated[int, doc("Decoded values kept in memory", ge=0)] = 10_000
+    ephemeral_entries: Annotated[int, doc("Entries of scopes that are never written", gt=0)] = 10_000
+    immediate_flush_patterns: Annotated[tuple[str, ...], doc("Keys written with full durability")] = ("critical:*",)
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """runtime: how spells run."""
+
+    max_concurrent_scripts: Annotated[int, doc("Interpreters running at once; more wait", ge=1, le=1000)] = 10
+    enable_streaming: Annotated[bool, doc("Model answers arrive in pieces where the provider can")] = True
+    script_timeout_seconds: Annotated[float, doc("Wall limit of a run", gt=0)] = 300
+    security: RuntimeSecurity = RuntimeSecurity()
+    state_persistence: StatePersistence = StatePersistence()
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """providers.NAME: one model service."""
+
+    groups: ClassVar[tuple[str, ...]] = ("rate_limit", "retry")
+    provider_type: Annotated[str | None, doc("Profile or dialect; default is the section's name")] = None
+    enabled: Annotated[bool, doc("false hides the provider")] = True
+    api_key: Annotated[str | None, doc("Key, or env:NAME, file:PATH, keyring:SERVICE/USER", secret=True)] = None
+    api_key_env: Annotated[str | None, doc("Name of the variable that holds the key")] = None
+    base_url: Annotated[str | None, doc("Address of the service; default by type")] = None
+    default_model: Annotated[str | None, doc("Model used when none is named")] = None
+    max_tokens: Annotated[int | None, doc("Tokens of one answer", gt=0)] = None
+    temperature: Annotated[float | None, doc("Sampling temperature", ge=0, le=2)] = None
+    timeout_seconds: Annotated[float, doc("Total time of one call", gt=0)] = 120
+    max_retries: Annotated[int, doc("Further attempts after a failure worth repeating", ge=0)] = 3
+    organization: Annotated[str | None, doc("Organisation sent with every call")] = None
+    rate_limit_requests_per_minute: Annotated[int | None, doc("Calls per minute", gt=0)] = None
+    rate_limit_tokens_per_minute: Annotated[int | None, doc("Tokens per minute", gt=0)] = None
+    rate_limit_auto_retry: Annotated[bool, doc("Wait and repeat when throttled")] = True
+    retry_initial_delay_ms: Annotated[int, doc("First delay", ge=0)] = 500
+    retry_max_delay_ms: Annotated[int, doc("Longest delay", ge=0)] = 20_000
+    retry_backoff_multiplier: Annotated[float, doc("Growth of the delay", gt=0)] = 2.0
+    retry_retry_after_cap_ms: Annotated[int, doc("Longest Retry-After that is waited for", ge=0)] = 30_000
+    headers: Annotated[dict[str, str], doc("Further request headers")] = {}
+    prices: Annotated[dict[str, Any], doc("Prices per model, replacing the bundled table")] = {}
+    models: Annotated[dict[str, Any], doc("Limits and abilities per model")] = {}
+    options: Annotated[dict[str, Any], doc("Passed to the adapter")] = {}
+    scripts: Annotated[dict[str, Any], doc("Turns of the scripted models by name")] = {}
+
+
+class Providers(msgspec.Struct, frozen=True, kw_only=True):
+    """providers: model services; `defined` holds the tables `[providers.NAME]`."""
+
+    default_provider: Annotated[str | None, doc("Provider of models named without one")] = None
+    default_model: Annotated[str | None, doc("Model of agents that name none")] = None
+    max_concurrent: Annotated[int, doc("Model calls in flight", gt=0)] = 1000
+    allow_http_hosts: Annotated[tuple[str, ...], doc("Public hosts that may be reached by plain http")] = ()
+    proxy: Annotated[str, doc("env reads HTTPS_PROXY and friends; none; or a URL")] = "env"
+    use_keyring: Annotated[bool, doc("Ask the system keyring for missing keys")] = False
+    offline: Annotated[bool, doc("true refuses every connection but loopback")] = False
+    defined: dict[str, Provider] = {}
+
+
+class Agents(msgspec.Struct, frozen=True, kw_only=True):
+    """agents: defaults of every agent."""
+
+    max_tool_calls: Annotated[int, doc("Tool calls of one execution", gt=0)] = 100
+    max_model_calls: Annotated[int, doc("Model calls of one execution", gt=0)] = 50
+    max_recursion_depth: Annotated[int, doc("Nested components", gt=0)] = 10
+    max_execution_time_secs: Annotated[float, doc("Time of one execution", gt=0)] = 300
+    max_cost_usd: Annotated[float | None, doc("Money of one execution", gt=0)] = None
+    max_tokens: Annotated[int | None, doc("Tokens of one execution", gt=0)] = None
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True):
+    """security: whom this installation trusts."""
+
+    trusted_projects: Annotated[
+        tuple[str, ...], doc("Folders whose project file may widen permissions; home file only")
+    ] = ()
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """storage: where data lies; `~` and variables are expanded."""
+
+    base_dir: Annotated[str | None, doc("Folder of all data; default is home")] = None
+    vectors_dir: Annotated[str | None, doc("Folder of vector collections; default is vectors/ of base_dir")] = None
+    database_path: Annotated[str | None, doc("Folder of the state store; default is state/ of base_dir")] = None
+
+
+class Debug(msgspec.Struct, frozen=True, kw_only=True):
+    """debug: the script global `Debug`."""
+
+    groups: ClassVar[tuple[str, ...]] = (
+        "output.file", "output.buffer", "output", "module_filters", "performance", "stack_trace",
+    )  # fmt: skip
+    enabled: Annotated[bool, doc("false drops every entry")] = True
+    level: Annotated[Literal["off", "error", "warn", "info", "debug", "trace"], doc("Least important level kept")] = (
+        "info"
+    )
+    output_stdout: Annotated[bool, doc("Write entries to standard output")] = False
+    output_stderr: Annotated[bool, doc("Write entries to standard error")] = True
+    output_colored: Annotated[bool, doc("Colour on a terminal")] = True
+    output_format: Annotated[Literal["text", "json", "pretty"], doc("Form of an entry")] = "text"
+    output_file_path: Annotated[str | None, doc("File that gets entries")] = None
+    output_file_append: Annotated[bool, doc("Keep the old content of the file")] = True
+    output_file_max_size: Annotated[int, doc("Size at which the file is rotated, bytes", gt=0)] = 10_000_000
+    output_file_max_files: Annotated[int, doc("Rotated files kept", gt=0)] = 5
+    output_buffer_enabled: Annotated[bool, doc("Keep entries for getCapturedEntries")] = True
+    output_buffer_max_entries: Annotated[int, doc("Entries kept", gt=0)] = 10_000
+    module_filters_enabled: Annotated[tuple[str, ...], doc("Modules shown; empty for all")] = ()
+    module_filters_disabled: Annotated[tuple[str, ...], doc("Modules hidden")] = ()
+    module_filters_levels: Annotated[dict[str, str], doc("Level by module pattern")] = {}
+    performance_enabled: Annotated[bool, doc("Report timers")] = False
+    performance_min_duration_ms: Annotated[float, doc("Shorter timers are not reported", ge=0)] = 1
+    stack_trace_enabled: Annotated[bool, doc("Add stack traces")] = False
+    stack_trace_on_error: Annotated[bool, doc("Add stack traces to errors")] = True
+    stack_trace_max_depth: Annotated[int, doc("Frames of a trace", gt=0)] = 50
+    stack_trace_include_source: Annotated[bool, doc("Name files and lines")] = True
+
+
+class Logging(msgspec.Struct, frozen=True, kw_only=True):
+    """logging: diagnostics of llmspell itself, on standard error or in a file."""
+
+    level: Annotated[
+        Literal["off", "error", "warn", "info", "debug", "trace"], doc("Least important level written")
+    ] = "warn"
+    format: Annotated[Literal["text", "json"], doc("Form of a line")] = "text"
+    file: Annotated[str | None, doc("File instead of standard error")] = None
+    max_size: Annotated[int, doc("Size at which the file is rotated, bytes", gt=0)] = 10_485_760
+    max_files: Annotated[int, doc("Rotated files kept", gt=0)] = 5
+    levels: Annotated[dict[str, str], doc("Level by logger name")] = {}
+
+
+class Hnsw(msgspec.Struct, frozen=True, kw_only=True):
+    """rag.vector_storage.hnsw: the graph index."""
+
+    m: Annotated[int, doc("Links per node", ge=2, le=128)] = 16
+    ef_construction: Annotated[int, doc("Width of the search while building", ge=2)] = 200
+    ef_search: Annotated[int, doc("Width of the search", ge=1)] = 50
+    max_elements: Annotated[int, doc("Vectors of one collection", gt=0)] = 1_000_000
+    metric: Annotated[Literal["cosine", "euclidean", "inner_product", "manhattan"], doc("Distance")] = "cosine"
+    seed: Annotated[int, doc("Seed of the layers", ge=0)] = 42
+    num_threads: Annotated[int, doc("Threads of a build, 0 for all", ge=0)] = 0
+    allow_replace_deleted: Annotated[bool, doc("Reuse places of deleted vectors")] = True
+    parallel_batch_size: Annotated[int, doc("Batch from which a build runs in parallel", gt=0)] = 128
+    enable_mmap: Annotated[bool, doc("Map saved indexes instead of reading them")] = True
+    quantization: Annotated[Literal["f32", "i8"], doc("Stored form of vectors")] = "f32"
+    keep_f32: Annotated[bool, doc("Keep the exact vectors beside the quantised ones")] = False
+    exact_below: Annotated[int, doc("Collections smaller than this are searched exactly", ge=0)] = 2048
+    preset: Annotated[
+        Literal["small", "medium", "large", "speed", "accuracy", "real_time", "balanced"] | None,
+        doc("Values of m and ef for a purpose; stated keys win"),
+    ] = None
+
+
+class VectorStorage(msgspec.Struct, frozen=True, kw_only=True):
+    """rag.vector_storage: where vectors live."""
+
+    backend: Annotated[Literal["hnsw", "memory"], doc("Graph index on disk, or memory only")] = "hnsw"
+    dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
+    persistence_path: Annotated[str | None, doc("Folder of collections; default is vectors/ of home")] = None
+    max_memory_mb: Annotated[int, doc("Loaded indexes; the least recently used leave first", gt=0)] = 500
+    durability: Annotated[Literal["none", "normal", "full"], doc("Durability of writes")] = "normal"
+    hnsw: Hnsw = Hnsw()
+
+
+class Embedding(msgspec.Struct, frozen=True, kw_only=True):
+    """rag.embedding: how text becomes a vector."""
+
+    default_provider: Annotated[str, doc("Embedder; builtin needs no network")] = "builtin"
+    model: Annotated[str | None, doc("Embedding model of the provider")] = None
+    dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
+    cache_enabled: Annotated[bool, doc("Keep vectors of texts seen before")] = True
+    cache_size: Annotated[int, doc("Vectors kept", gt=0)] = 10_000
+    cache_ttl_seconds: Annotated[int, doc("Time a vector is kept", gt=0)] = 3600
+    batch_size: Annotated[int, doc("Texts of one request", gt=0)] = 32
+    timeout_seconds: Annotated[float, doc("Time of one request", gt=0)] = 30
+    max_retries: Annotated[int, doc("Further attempts", ge=0)] = 3
+
+
+class Chunking(msgspec.Struct, frozen=True, kw_only=True):
+    """rag.chunking: how documents are cut, in tokens."""
+
+    strategy: Annotated[
+        Literal["sliding_window", "sentence", "recursive", "markdown", "code", "paragraph", "fixed", "none"],
+        doc("Where cuts are made"),
+    ] = "sliding_window"
+    chunk_size: Annotated[int, doc("Tokens of a chunk", gt=0)] = 512
+    overlap: Annotated[int, doc("Tokens shared by neighbours, less than chunk_size", ge=0)] = 64
+    min_chunk_size: Annotated[int, doc("Smaller chunks join their neighbour", ge=0)] = 100
+    max_chunk_size: Annotated[int, doc("Largest chunk", gt=0)] = 2048
+
+
+class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
+    """rag.retrieval: how documents are found."""
+
+    mode: Annotated[Literal["hybrid", "vector", "keyword"], doc("Kind of search")] = "hybrid"
+    top_k: Annotated[int, doc("Results", gt=0)] = 10
+    threshold: Annotated[float | None, doc("Least score of a result")] = None
+    fusion: Annotated[Literal["rrf", "weighted"], doc("How vector and keyword results merge")] = "rrf"
+    rrf_k: Annotated[int, doc("Constant of reciprocal rank fusion", gt=0)] = 60
+    vector_weight: Annotated[float, doc("Weight of vector results", ge=0)] = 0.7
+    keyword_weight: Annotated[float, doc("Weight of keyword results", ge=0)] = 0.2
+    candidates: Annotated[int, doc("Candidates of each search", gt=0)] = 50
+    timeout_seconds: Annotated[float, doc("Time of one search", gt=0)] = 10
+    rerank: Annotated[str | None, doc("Reranker")] = None
+
+
+class Rag(msgspec.Struct, frozen=True, kw_only=True):
+    """rag: retrieval."""
+
+    groups: ClassVar[tuple[str, ...]] = ("cache",)
+    enabled: Annotated[bool, doc("false switches the RAG global and the rag commands off")] = True
+    default_collection: Annotated[str, doc("Collection used when none is named")] = "default"
+    vector_storage: VectorStorage = VectorStorage()
+    embedding: Embedding = Embedding()
+    chunking: Chunking = Chunking()
+    retrieval: Retrieval = Retrieval()
+    cache_search_cache_enabled: Annotated[bool, doc("Keep search results")] = True
+    cache_search_cache_size: Annotated[int, doc("Results kept", gt=0)] = 1000
+    cache_search_cache_ttl_seconds: Annotated[int, doc("Time results are kept", gt=0)] = 300
+
+
+class FileOperations(msgspec.Struct, frozen=True, kw_only=True):
+    """tools.file_operations: the file sandbox of tools."""
+
+    enabled: Annotated[bool, doc("false refuses every file access of tools")] = True
+    allowed_paths: Annotated[tuple[str, ...] | None, doc("Roots; absent: working, temporary and artifacts folder")] = (
+        None
+    )
+    denied_paths: Annotated[tuple[str, ...], doc("Patterns never opened")] = DENIED_PATHS
+    max_file_size: Annotated[int, doc("Largest file, bytes", gt=0)] = 52_428_800
+    atomic_writes: Annotated[bool, doc("Write beside and rename")] = True
+    max_depth: Annotated[int, doc("Depth of recursive operations", gt=0)] = 10
+    allowed_extensions: Annotated[tuple[str, ...], doc("Extensions that may be opened; empty for all")] = ()
+    blocked_extensions: Annotated[tuple[str, ...], doc("Extensions never opened")] = ("exe", "dll", "so", "dylib")
+    validate_file_types: Annotated[bool, doc("Refuse content that contradicts the extension")] = True
+    follow_symlinks: Annotated[bool, doc("Follow links whose target stays inside")] = True
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """tools.network: the one way out for tools."""
+
+    groups: ClassVar[tuple[str, ...]] = ("retry",)
+    allowed_hosts: Annotated[tuple[str, ...], doc("Names, *.names, networks or host:port that may be reached")] = ("*",)
+    blocked_hosts: Annotated[tuple[str, ...], doc("As allowed_hosts; blocked wins")] = ()
+    allow_loopback: Annotated[bool, doc("true admits this machine")] = False
+    allow_private: Annotated[tuple[str, ...], doc("Private networks that may be reached")] = ()
+    blocked_ports: Annotated[tuple[int, ...], doc("Ports never reached")] = BLOCKED_PORTS
+    max_redirects: Annotated[int, doc("Redirects followed", ge=0)] = 5
+    connect_timeout: Annotated[float, doc("Time to connect, seconds", gt=0)] = 10
+    read_timeout: Annotated[float, doc("Silence while reading, seconds", gt=0)] = 30
+    timeout: Annotated[float, doc("Time of a whole request, seconds", gt=0)] = 30
+    max_response_size: Annotated[int, doc("Decompressed bytes of an answer", gt=0)] = 10_485_760
+    max_request_size: Annotated[int, doc("Bytes of a request body", gt=0)] = 10_485_760
+    max_header_size: Annotated[int, doc("Bytes of the answer's headers", gt=0)] = 65_536
+    max_connections: Annotated[int, doc("Connections at once", gt=0)] = 100
+    per_host: Annotated[int, doc("Connections to one host", gt=0)] = 8
+    rate_limit_per_minute: Annotated[int, doc("Requests to one host, 0 for no limit", ge=0)] = 0
+    proxy: Annotated[str | None, doc("env, or the URL of a proxy")] = None
+    proxy_trusted: Annotated[bool, doc("The proxy is trusted to resolve names")] = False
+    user_agent: Annotated[str, doc("Name sent with requests")] = f"llmspell/{__version__}"
+    offline: Annotated[bool, doc("true refuses every connection but loopback")] = False
+    retry_max_attempts: Annotated[int, doc("Attempts of repeatable requests", ge=1)] = 3
+    retry_initial_delay_ms: Annotated[int, doc("First delay", ge=0)] = 1000
+    retry_max_delay_ms: Annotated[int, doc("Longest delay", ge=0)] = 30_000
+    retry_backoff_factor: Annotated[float, doc("Growth of the delay", gt=0)] = 2.0
+    retry_retry_on_status: Annotated[tuple[int, ...], doc("Statuses worth repeating")] = (429, 500, 502, 503, 504)
+
+
+class ToolSecurity(msgspec.Struct, frozen=True, kw_only=True):
+    """tools.security: which tools may run for whom."""
+
+    max_level: Annotated[
+        Literal["safe", "restricted", "privileged"] | None, doc("Ceiling; absent: by sandbox profile")
+    ] = None
+    allow: Annotated[tuple[str, ...], doc("Patterns of tool or tool.operation allowed above the ceiling")] = ()
+    deny: Annotated[tuple[str, ...], doc("Patterns of tool or tool.operation refused; deny wins")] = ()
+    require_approval: Annotated[tuple[str, ...], doc("Calls of a model that need a yes")] = ("*.privileged",)
+    egress_policy: Annotated[
+        Literal["approve", "deny", "warn", "off"], doc("Sending out after private and untrusted data met")
+    ] = "approve"
+    rate_limits: Annotated[dict[str, int], doc("Calls per minute by tool")] = {}
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """tools: which tools exist and within which bounds; `options` holds the tables `[tools.<tool>]`."""
+
+    enabled: Annotated[tuple[str, ...] | None, doc("Patterns of the only tools offered; absent for all")] = None
+    disabled: Annotated[tuple[str, ...], doc("Patterns of hidden tools")] = ()
+    paths: Annotated[tuple[str, ...], doc("Folders with further tools")] = ()
+    rate_limit_per_minute: Annotated[int | None, doc("Calls of each tool", gt=0)] = None
+    default_timeout_ms: Annotated[int, doc("Time of one call", gt=0)] = 30_000
+    max_output_bytes: Annotated[int, doc("Largest result of a call", gt=0)] = 10_485_760
+    max_concurrent: Annotated[int, doc("Calls at once", gt=0)] = 64
+    security: ToolSecurity = ToolSecurity()
+    file_operations: FileOperations = FileOperations()
+    network: Network = Network()
+    options: dict[str, dict[str, Any]] = {}
+
+    def option(self, tool: str, key: str, default: Any = None) -> Any:
+        """Return `[tools.<tool>] key`, `-` and `_` being one character, or `default`."""
+        return self.options.get(tool.replace("-", "_"), {}).get(key, default)
+
+
+class Cli(msgspec.Struct, frozen=True, kw_only=True):
+    """cli: the command line."""
+
+    groups: ClassVar[tuple[str, ...]] = ("repl",)
+    output: Annotated[Literal["text", "json", "jsonl", "yaml", "pretty"], doc("Form of output")] = "text"
+    color: Annotated[Literal["auto", "always", "never"], doc("Colour")] = "auto"
+    repl_edit_mode: Annotated[Literal["emacs", "vi"], doc("Keys of the line editor")] = "emacs"
+    repl_history_size: Annotated[int, doc("Inputs kept", ge=0)] = 10_000
+    repl_autosuggest: Annotated[bool, doc("Offer earlier input while typing")] = True
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration; `Config()` is the built-in defaults."""
+
+    default_engine: Annotated[Literal["lua"], doc("Engine of scripts")] = "lua"
+    profile: Annotated[str | None, doc("Profiles of this file, a comma list; later wins")] = None
+    engines: Engines = Engines()
+    runtime: Runtime = Runtime()
+    providers: Providers = Providers()
+    agents: Agents = Agents()
+    security: Security = Security()
+    storage: Storage = Storage()
+    debug: Debug = Debug()
+    logging: Logging = Logging()
+    rag: Rag = Rag()
+    tools: Tools = Tools()
+    cli: Cli = Cli()
+    origins: dict[str, tuple[str, str | None, int | None]] = {}
+    """Layer word, file and line of every key that a layer states; no part of the file."""
+
+    def to_dict(self, *, mask: bool = True) -> dict[str, Any]:
+        """Return plain data in the form of the file; secrets are masked unless `mask` is False."""
+        from llmspell.config.schema import to_plain
+
+        return to_plain(self, mask=mask)
+
+    def get(self, path: str = "", default: Any = None, *, mask: bool = True) -> Any:
+        """Return the value or table at the dotted `path` as plain data, `default` where there is none."""
+        value: Any = self.to_dict(mask=mask)
+        for part in path.split(".") if path else ():
+            if not isinstance(value, dict) or part not in value:
+                return default
+            value = value[part]
+        return value
