@@ -4,19 +4,20 @@
       -> Provider (one file)       renders one request, sends it, reads one answer; holds no conversation
            -> profile (one .toml)  base URL, names of keys, flags of the dialect
 
-A provider file has one class `Provider` built from `(endpoint, wire)`; it makes no network call before it is asked.
+A provider file has one class `Provider` built from `(endpoint, shared)`; it makes no network call before it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from llmspell.base.types import FinishReason, Media, Message, ToolCall, Usage
 
-EMPTY: Mapping[str, Any] = {}
+if TYPE_CHECKING:
+    from llmspell.providers._script import Turns
 
 
 class ToolSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     context_window: int | None = None
     extra: dict[str, Any] = {}
-    script: Script | None = None
+    script: Turns | None = None
 
 
 class ModelResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,14 +170,6 @@ class Rendered(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Rendered({self.method} {self.url}, {len(self.body)} bytes)"
-
-
-class Script(Protocol):
-    """Turns of a scripted model and how far they have been played; implemented by `_script.Turns`."""
-
-    def claim(self) -> tuple[int, Any]:
-        """Take the next turn atomically: its number from 1, and the turn."""
-        ...
 
 
 class Provider(Protocol):

@@ -21,8 +21,8 @@ from llmspell.errors import LLMSpellError, NetworkError, ProviderError, RateLimi
 
 _UNAVAILABLE = frozenset({408, 409, 425, 500, 501, 502, 503, 504, 529})
 _CONTEXT = re.compile(
-    r"context.?length|context window|maximum context|prompt is too long|too many tokens|exceeds? the (?:model|available)"
-    r"|input is too long",
+    r"context.?length|context window|maximum context|prompt is too long|input is too long|too many tokens"
+    r"|exceeds? the (?:model|available)",
     re.IGNORECASE,
 )
 _FILTER = re.compile(r"content.?filter|content management policy|content_policy|safety system", re.IGNORECASE)
@@ -41,7 +41,7 @@ def from_status(
     secrets: tuple[str, ...] = (),
     now: float,
 ) -> LLMSpellError:
-    """Return the error of an HTTP answer other than 2xx. Keys in `secrets` never appear in it. `now` in epoch seconds."""
+    """Return the error of an HTTP answer other than 2xx; `secrets` never appear in it. now: epoch seconds."""
     said, word = _said(body)
     said = mask(said, secrets)
     details: dict[str, Any] = {"provider": provider, "model": model, "status": status}

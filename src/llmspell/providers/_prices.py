@@ -64,7 +64,7 @@ def find(provider: str, model: str, own: Mapping[str, Any]) -> Price | None:
             price = msgspec.convert({**own[pattern], "model": pattern}, Price)
         except (msgspec.ValidationError, TypeError) as error:
             raise ConfigurationError(
-                f"providers.{provider}.prices.{pattern}: {error}; a price takes input, output, cached, cache_write, per",
+                f"providers.{provider}.prices.{pattern}: {error}; allowed: input, output, cached, cache_write, per",
                 details={"key": f"providers.{provider}.prices"},
             ) from error
         return price
