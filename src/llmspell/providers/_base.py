@@ -10,14 +10,11 @@ A provider file has one class `Provider` built from `(endpoint, shared)`; it mak
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from llmspell.base.types import FinishReason, Media, Message, ToolCall, Usage
-
-if TYPE_CHECKING:
-    from llmspell.providers._script import Turns
 
 
 class ToolSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +31,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     model: filled in by `Providers`, without the provider's name. tool_choice: auto, none, required or the name of a
     tool. reasoning: `{effort, max_tokens?}`. extra: further body fields, sent verbatim. context_window: tokens wanted
-    of a local model. script: turns of the asking agent, read by the scripted model only.
+    of a local model. script: `Turns` of the asking agent, read by the scripted model only.
     """
 
     messages: list[Message]
@@ -56,7 +53,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     context_window: int | None = None
     extra: dict[str, Any] = {}
-    script: Turns | None = None
+    script: Any = None
 
 
 class ModelResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmspell.errors import ValidationError
 from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
@@ -10,7 +10,6 @@ from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
 if TYPE_CHECKING:
     from llmspell.app import App, Lane
     from llmspell.base.types import Message
-    from llmspell.lua.globals._base import Function
     from llmspell.providers import Entry, ModelRequest, ModelResponse
 
 FIELDS = frozenset({
@@ -38,12 +37,12 @@ class ProviderMethods:
 class Global:
     """Functions of the table `Provider`."""
 
-    aliases = {
+    aliases: ClassVar[dict[str, str]] = {
         "getCapabilities": "get_capabilities",
         "isAvailable": "is_available",
         "scriptedLog": "scripted_log",
     }
-    handles = {"provider": ProviderMethods}
+    handles: ClassVar[dict[str, type]] = {"provider": ProviderMethods}
 
     def __init__(self, app: App, lane: Lane) -> None:
         self._providers = app.providers
@@ -98,9 +97,11 @@ class Global:
         done = await self._providers.embed(spec, texts, dimensions=(options or {}).get("dimensions"))
         return done.vectors[0] if isinstance(input, str) else done.vectors
 
-    def scripted(self, name: str, turns: list | Function, options: dict | None = None) -> None:  # type: ignore[type-arg]  # words of the converter
-        """Define or replace the model `scripted/<name>`."""
-        played = turns if isinstance(turns, list) else [turns]
+    def scripted(self, name: str, turns: Any, options: dict | None = None) -> None:  # type: ignore[type-arg]  # a word of the converter
+        """Define or replace the model `scripted/<name>`. turns: list of replies, or one reply."""
+        if turns is None:
+            raise ValidationError("bad argument #2 to 'Provider.scripted' (list of replies expected, got nil)")
+        played = turns if isinstance(turns, list) else [] if turns == {} else [turns]
         self._providers.scripted(name, played, loop=bool((options or {}).get("loop")))
 
     def scripted_log(self, name: str) -> Any:
