@@ -12,6 +12,7 @@ namespace spell {
 // Each code has one Python class, named in bind/errors.cpp.
 enum class Errc : std::uint8_t {
     invalid_argument,
+    invalid_text,
     dimension_mismatch,
     non_finite,
     zero_vector,

@@ -17,8 +17,10 @@ struct Row {
     const char* message;  // {a}, {b}, {name}, {allowed} are filled in
 };
 
-constexpr std::array<Row, 8> table{{
+constexpr std::array<Row, 9> table{{
     {Errc::invalid_argument, "InvalidArgument", "value", nullptr, "name", "{name} is {a}; expected {allowed}"},
+    {Errc::invalid_text, "InvalidArgument", nullptr, nullptr, "name",
+     "{name} holds a lone surrogate; expected text that has a UTF-8 form"},
     {Errc::dimension_mismatch, "DimensionMismatch", "expected", "got", nullptr,
      "the vector has {b} numbers; expected {a}"},
     {Errc::non_finite, "NonFiniteValue", "row", "column", nullptr,

@@ -6,6 +6,7 @@
 
 namespace py = pybind11;
 
+void bind_embed(py::module_& module);
 #ifdef LLMSPELL_GUARD
 void bind_guard(py::module_& module);
 #endif
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_native, module) {
     module.doc() = "Objects of llmspell that own memory, over the C++ library spellcore.";
     spell::bind::fill_error_table();
     module.def("cpu", &describe_cpu, "Return what the processor can do (bool per feature) and the level in use.");
+    bind_embed(module);
 #ifdef LLMSPELL_GUARD
     bind_guard(module);
 #endif
