@@ -214,7 +214,7 @@ def returned_error(error: Exception, *, script: bool) -> dict[str, Any] | None:
 
     script: the job is a script's function, whose every error but a cancellation is a failed job.
     """
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError) or getattr(error, "kind", None) == "cancelled":
         return None
     if not script and (isinstance(error, SecurityError) or is_violation(error)):
         return None

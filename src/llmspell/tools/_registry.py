@@ -124,6 +124,34 @@ class Tools:
             stats.ended(time.perf_counter() - started, problem["kind"], problem["message"])
         return envelope
 
+    async def try_call(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+    ) -> Envelope:
+        """Run one call; what `call` would raise becomes an envelope with success=false."""
+        from llmspell.tools._batch import try_call
+
+        return await try_call(self, name, params, context or self._anonymous, options)
+
+    async def batch(
+        self,
+        ops: Sequence[Any],
+        context: Context | None = None,
+        *,
+        max_concurrency: int = 8,
+        fail_fast: bool = False,
+    ) -> Sequence[Envelope]:
+        """Run `{tool, params, options?}` records concurrently and return their envelopes in order."""
+        from llmspell.tools._batch import run_batch
+
+        return await run_batch(
+            self, ops, context or self._anonymous, max_concurrency=max_concurrency, fail_fast=fail_fast
+        )
+
     async def _checked_call(
         self, spec: Spec, params: Mapping[str, Any], context: Context, timeout_ms: float | None, stats: ToolStats
     ) -> Envelope:
@@ -250,6 +278,11 @@ class Tools:
             "requires": {"needs": entry["needs"], "extra": entry["extra"]},
             "source": entry["source"],
         }
+
+    def row(self, name: str, context: Context | None = None) -> Envelope:
+        """Return the list entry of one tool. Raises ToolError code not_found."""
+        entry = self.catalog.entry(name) or self.catalog.require(name).entry()
+        return self._row(entry, context)
 
     def schema(self, name: str) -> Envelope | None:
         """Return `{name, description, parameters, input_schema, output_schema?, schema_hash}`, or None."""

@@ -1,7 +1,7 @@
 """Running one checked call: threads, deadlines, errors. Nothing here knows names, schemas or policies.
 
 The road of a tool that does not wait never suspends and never asks for a loop: the caller may drive the coroutine by
-hand. A call that waits first hands control back once (`_hop`), so that what follows runs inside the caller's task.
+hand. A call that waits first hands control back once (`hop`), so that what follows runs inside the caller's task.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Job:
             if monotonic() > self.deadline:
                 raise TimeoutError
             return op.fn(**kwargs) if self.ctx is None else op.fn(**kwargs, ctx=self.ctx)
-        await _hop()
+        await hop()
         import asyncio
 
         async with asyncio.timeout(max(0.0, self.deadline - monotonic())):
@@ -203,5 +203,6 @@ def _call(fn: Any, kwargs: dict[str, Any]) -> Any:
 
 
 @types.coroutine
-def _hop() -> Generator[None, None, None]:
+def hop() -> Generator[None, None, None]:
+    """Hand control back once, without asking for a loop."""
     yield
