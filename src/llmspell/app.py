@@ -98,3 +98,97 @@ class App:
             service = self.__dict__.pop(name, None)
             if service is not None:
                 await service.close()
+
+
+class Lane:
+    """What belongs to one interpreter: its profile, limits, streams, and the services whose objects die with it.
+
+    profile: `safe`, `standard` or `full`. limits: resource -> number, 0 = none. roots: further folders that files may
+    be in (the script's own). scheduler: tasks and waits of the interpreter. config: the effective configuration.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        profile: str,
+        limits: Mapping[str, int],
+        script: str | None,
+        write: Callable[[str, bytes], None],
+        used: Callable[[], dict[str, Any]],
+        end: Callable[[int], None],
+        stdin: Any = None,
+        roots: Iterable[Path] = (),
+        budget: Mapping[str, float] | None = None,
+    ) -> None:
+        self.app = app
+        self.profile = profile
+        self.limits = dict(limits)
+        self.script = script
+        self.write = write
+        self.used = used
+        self.end = end
+        self.stdin = stdin
+        self.roots = list(roots)
+        self.budget = dict(budget or {})
+        self.config: Config = app.config
+        self.overrides: dict[str, Any] = {}
+        self.arguments: Any = None
+        self.scheduler: Any = None
+        self.session_id: str | None = None
+        self._folder: Path | None = None
+
+    @cached_property
+    def tools(self) -> Tools:
+        """Tools of this interpreter: the bundled ones and those its scripts register."""
+        from llmspell.tools import Tools
+
+        app = self.app
+        return Tools(
+            app.config.tools,
+            security=lambda: app.security,
+            http=lambda: app.http,
+            state=lambda: app.state,
+            effects=app.effects,
+            metrics=app.metrics,
+        )
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Agents of this interpreter."""
+        from llmspell.agents import Agents
+
+        app = self.app
+        return Agents(
+            app.providers,
+            self.tools,
+            state=lambda: app.state,
+            effects=app.effects,
+            metrics=app.metrics,
+            config=app.config.agents,
+        )
+
+    @cached_property
+    def context(self) -> Context:
+        """The context that calls of this interpreter's scripts begin with."""
+        from llmspell.base.context import Context
+
+        level = {"safe": "safe", "standard": "restricted", "full": "privileged"}[self.profile]
+        return Context(level=level, session_id=self.session_id)  # type: ignore[arg-type]  # the table holds only levels
+
+    def temporary_folder(self) -> Path:
+        """Return the private folder for temporary files, made at first use and removed with the interpreter."""
+        if self._folder is None:
+            import tempfile
+
+            self._folder = Path(tempfile.mkdtemp(prefix="llmspell-"))
+            self.roots.append(self._folder)
+        return self._folder
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        if self._folder is not None:
+            import shutil
+
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

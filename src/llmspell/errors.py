@@ -43,6 +43,7 @@ class LLMSpellError(Exception):
     message: one line that says what was wrong, what was expected and what to do.
     code: a word narrower than the kind (`not_found`, `path_denied`, ...); kept as `details["code"]` in scripts.
     retryable, retry_after_ms: default to those of the class; details: plain data; component: `tool:calculator`, ...
+    origin: what a script raised, when the error began there; it goes back into the script unchanged.
     """
 
     kind: ClassVar[str] = "internal"
@@ -72,6 +73,7 @@ class LLMSpellError(Exception):
         if self.retryable and retry_after_ms is None:
             self.retry_after_ms = self.default_retry_after_ms
         self.traceback: str | None = None
+        self.origin: object = None
 
     def __str__(self) -> str:
         return self.message
