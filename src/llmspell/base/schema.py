@@ -139,11 +139,11 @@ def _generic(origin: Any, args: tuple[Any, ...]) -> Schema:
     if isinstance(origin, type) and issubclass(origin, Sequence | set | frozenset):
         items = schema_of(args[0]) if args else {}
         return {"type": "array", "items": items} if items else {"type": "array"}
-    # What is left is a union, written `X | Y` or `Optional`.
-    branches = [schema_of(arg) for arg in args]
+    # What is left is a union, written `X | Y` or `Optional`; `str | bytes` is text outside.
+    branches = [schema_of(arg) for arg in args if not (arg is bytes and str in args)]
     if any(branch == {} for branch in branches):
         return {}
-    return {"anyOf": branches}
+    return {"anyOf": branches} if len(branches) > 1 else branches[0]
 
 
 def _enum(values: list[Any]) -> Schema:

@@ -40,7 +40,7 @@ Parameters. A parameter without default is required. A name ending in `_` (`from
 Types are those of `llmspell.base.schema`, and ReadPath, WritePath, DirPath (strings outside; the function gets the
 `pathlib.Path` that `security.resolve` approved, and opens it through `ctx.security`), Url (a string; the network
 client judges it when it is used) and Bytes (base64 text outside, or Lua's raw bytes; the function gets `bytes`).
-All four also inside `list[...]` and `... | None`. A given path or Url makes the call at least `restricted`;
+`str | bytes` takes text, or raw bytes of Lua, as they are; plain `str` is always valid UTF-8. All also inside `list[...]` and `... | None`. A given path or Url makes the call at least `restricted`;
 `P(level=...)` does the same for any parameter whose value is not None or False. `ctx` is optional and never published.
 
 The same parameter in several operations may differ in type and default: each call is checked against its own
@@ -185,7 +185,7 @@ def violation(path: str, message: str, *, keyword: str = "format", **details: An
     """
     errors = [{"path": path, "keyword": keyword, "message": message}]
     return ValidationError(
-        f"Invalid parameter '{path}': {message}",
+        message if keyword == "required" else f"Invalid parameter '{path}': {message}",
         code="schema_violation",
         details={"field": path, "errors": errors, **details},
     )

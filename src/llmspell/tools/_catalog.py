@@ -95,7 +95,7 @@ class Catalog:
                 return key
             if key in self._aliases:
                 return self._aliases[key]
-        if not self._outside_read and self._registry.get(name) is not None:
+        if not self._outside_read:
             self._read_outside()
             return self.resolve(name)
         return None

@@ -20,6 +20,7 @@ from llmspell.tools._spec import MISSING, Op, Param, Spec
 
 MAX_ERRORS = 20
 MAX_DEPTH = 128
+_CONTAINERS = (dict, list)
 
 
 class Bound:
@@ -37,6 +38,9 @@ class Bound:
 def bind(spec: Spec, params: Mapping[str, Any], *, loose: bool) -> Bound:
     """Return the checked call. loose: the call comes from a model. Raises ValidationError code schema_violation."""
     values = dict(params)
+    for name, value in values.items():
+        if type(value) in _CONTAINERS and _too_deep(value):
+            raise violation(str(name)[:80], f"nested deeper than {MAX_DEPTH} levels", keyword="depth")
     op = spec.default_op
     if not spec.single:
         named = values.pop("operation", None)
@@ -55,6 +59,18 @@ def bind(spec: Spec, params: Mapping[str, Any], *, loose: bool) -> Bound:
                         values[param.name] = _coerce(value, param.schema, param.name, loose=False, log=[])
             return Bound(op, values, [], [])
     return _bind_slowly(spec, params, loose=loose)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            below.extend(item.values() if type(item) is dict else item)
+        level = [item for item in below if type(item) in _CONTAINERS]
+        if not level:
+            return False
+    return True
 
 
 def _bind_slowly(spec: Spec, params: Mapping[str, Any], *, loose: bool) -> Bound:
@@ -219,14 +235,17 @@ def _errors(op: Op, values: dict[str, Any]) -> list[dict[str, Any]]:
             who = op.label[:1].upper() + op.label[1:]
             message = f"Missing required parameter '{name}': {who} operation requires it"
             errors.append({"path": name, "keyword": "required", "message": message})
-    binary = {param.name for param in op.convert if param.convert and param.convert.mark == "bytes"}
+    binary = {param.name for param in op.convert if param.convert and param.convert.mark in ("bytes", "raw")}
     judged = {key: value for key, value in values.items() if key not in binary} if binary else values
     try:
         for error in op.validator.iter_errors(judged):
             if error.kind.name == "required" and not error.instance_path:
                 continue
             path = _path(error.instance_path)
-            errors.append({"path": path, "keyword": error.kind.name, "message": error.message[:500]})
+            message = error.message
+            if error.kind.name == "enum":
+                message = f"must be one of {', '.join(map(str, error.kind.options))}"
+            errors.append({"path": path, "keyword": error.kind.name, "message": message[:500]})
             if len(errors) >= MAX_ERRORS:
                 break
     except ValueError as problem:
@@ -261,7 +280,7 @@ def _refusal(spec: Spec, op: Op | None, errors: list[dict[str, Any]]) -> Validat
     parts = []
     for error in errors[:3]:
         text = error["message"]
-        named = error["keyword"] in ("required", "additionalProperties", "enum") and "'" in text
+        named = error["keyword"] in ("required", "additionalProperties") or error["path"] == "operation"
         parts.append(text if named else f"Invalid parameter '{error['path']}': {text}")
     more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
     details: dict[str, Any] = {"tool": spec.name, "field": errors[0]["path"], "errors": errors}

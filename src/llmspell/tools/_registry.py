@@ -114,6 +114,7 @@ class Tools:
             stats.ended(time.perf_counter() - started, error.kind, error.message)
             if error.component is None:
                 error.component = f"tool:{spec.name}"
+                error.details.setdefault("tool", spec.name)
             raise
         finally:
             stats.active -= 1

@@ -15,7 +15,7 @@ from llmspell.base.clock import monotonic
 from llmspell.base.context import Context
 from llmspell.base.offload import offload
 from llmspell.errors import SecurityError
-from llmspell.tools._base import Result, Services, ToolContext, ToolFailure
+from llmspell.tools._base import Result, Services, ToolContext, ToolFailure, violation
 from llmspell.tools._check import base64_bytes, typed
 from llmspell.tools._spec import MISSING, Op, Param, Spec
 
@@ -91,6 +91,10 @@ class Job:
             return value
         if convert.mark == "typed":
             return typed(param, value)
+        if convert.mark == "raw":
+            if not isinstance(value, str | bytes):
+                raise violation(param.name, "text expected", keyword="type")
+            return value
         items = value if convert.many else [value]
         if convert.mark == "bytes":
             done: list[Any] = [base64_bytes(param.name, item) for item in items]

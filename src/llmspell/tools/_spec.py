@@ -57,7 +57,7 @@ class Param:
 class Convert:
     """How a checked value becomes what the function takes.
 
-    mark: `path-r`, `path-w`, `path-d`, `bytes`, `typed`, `url`. many: the value is a list of them.
+    mark: `path-r`, `path-w`, `path-d`, `bytes`, `raw`, `typed`, `url`. many: the value is a list of them.
     """
 
     __slots__ = ("many", "mark", "type")
@@ -362,7 +362,7 @@ def _compile_param(arg: str, annotation: Any, default: Any) -> Param:
     p = next((extra for extra in extras if isinstance(extra, P)), P())
     convert = _convert_of(inner, extras)
     level = p.level or "safe"
-    if convert and convert.mark not in ("bytes", "typed") and level == "safe":
+    if convert and convert.mark not in ("bytes", "raw", "typed") and level == "safe":
         level = "restricted"
     return Param(arg, schema_of(annotation), default, convert=convert, p=p, level=level)
 
@@ -385,7 +385,10 @@ def _convert_of(annotation: Any, extras: list[Any]) -> Convert | None:
         found = _convert_of(inner, more)
         return Convert(found.mark, many=True, to=annotation) if found else None
     if origin is not None and origin not in (dict, typing.Literal):
-        branches = [_unwrap(arg) for arg in typing.get_args(annotation) if arg is not type(None)]
+        args = typing.get_args(annotation)
+        if str in args and bytes in args:
+            return Convert("raw")
+        branches = [_unwrap(arg) for arg in args if arg is not type(None)]
         found = next(filter(None, (_convert_of(inner, more) for inner, more in branches)), None)
         return found if len(branches) == 1 else None
     if annotation is bytes:
@@ -403,6 +406,6 @@ def _mentions_integer(schema: Any) -> bool:
 
 def _checkable(param: Param) -> Schema:
     """Leave out of a schema what the validator must not judge: raw bytes stand where base64 text is published."""
-    if param.convert is not None and param.convert.mark == "bytes":
+    if param.convert is not None and param.convert.mark in ("bytes", "raw"):
         return {}
     return param.schema
