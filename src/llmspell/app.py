@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
     from llmspell.config import Config
+    from llmspell.config.overlay import Overlay
     from llmspell.metrics import DebugLog, Metrics
     from llmspell.net import HttpClient
     from llmspell.providers import Providers
@@ -104,7 +105,7 @@ class Lane:
     """What belongs to one interpreter: its profile, limits, streams, and the services whose objects die with it.
 
     profile: `safe`, `standard` or `full`. limits: resource -> number, 0 = none. roots: further folders that files may
-    be in (the script's own). scheduler: tasks and waits of the interpreter. config: the effective configuration.
+    be in (the script's own). scheduler: tasks and waits of the interpreter. config: the configuration in force.
     """
 
     def __init__(
@@ -131,12 +132,23 @@ class Lane:
         self.stdin = stdin
         self.roots = list(roots)
         self.budget = dict(budget or {})
-        self.config: Config = app.config
-        self.overrides: dict[str, Any] = {}
         self.arguments: Any = None
         self.scheduler: Any = None
         self.session_id: str | None = None
         self._folder: Path | None = None
+
+    @cached_property
+    def overrides(self) -> Overlay:
+        """What this interpreter's scripts changed of the configuration."""
+        from llmspell.config.overlay import Overlay
+
+        return Overlay(self.app.config)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force for this interpreter."""
+        overlay = self.__dict__.get("overrides")
+        return self.app.config if overlay is None else overlay.current
 
     @cached_property
     def tools(self) -> Tools:

@@ -139,7 +139,7 @@ class Interpreter:
         self._crossing.root = root
         pairs = (item.split(b"=") for item in references.split(b","))
         self._entries = {name.decode(): int(number) for name, number in pairs}
-        self.lane.scheduler = Scheduler(self._crossing, 0, self.limits["tasks"])
+        self.lane.scheduler = Scheduler(self._crossing, self._entries["task_started"], self.limits["tasks"])
         names = [global_name(stem) for stem in REGISTRY.names(outside=False)]
         arguments = self.lane.arguments
         self._call("install", names, ALIASES, {
@@ -198,8 +198,8 @@ class Interpreter:
         if names and outcome.error is None and outcome.exit_code is None:
             shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
             outcome.warnings.append(f"{len(names)} live task(s) cancelled at the end of the script: {shown}")
-        if "Async" in self._described():
-            outcome.warnings += self._unawaited()
+        if names or "Async" in self._described():
+            outcome.warnings += [str(text) for text in self._call("unawaited")[0]]
         return outcome
 
     async def run(self, source: bytes | str, name: str = "=chunk") -> Outcome:
@@ -294,10 +294,6 @@ class Interpreter:
 
     def _described(self) -> set[str]:
         return {method.label.partition(".")[0] for method in self._crossing.methods[len(HOST_METHODS) :]}
-
-    def _unawaited(self) -> list[str]:
-        texts = self._call("unawaited")[0] if "unawaited" in self._entries else []
-        return [str(text) for text in texts]
 
     def _arm(self) -> None:
         self._guard.clear()

@@ -61,6 +61,10 @@ if TYPE_CHECKING:
             """Return all results as plain data."""
             ...
 
+        def sync(self, *args: Any, message: str = ...) -> list[Any]:
+            """Return all results as plain data; raises StorageError(message) when the function waits."""
+            ...
+
 
 class Handle:
     """A table with methods that stands for one object; one object has one handle, so `==` works in Lua.

@@ -19,6 +19,7 @@ MAX_INDENT = 16
 class Global:
     """See the module."""
 
+    plain: ClassVar[bool] = True
     aliases: ClassVar[dict[str, str]] = {"decode": "parse", "encode": "stringify", "jq": "query"}
 
     def __init__(self, app: App, lane: Any) -> None:

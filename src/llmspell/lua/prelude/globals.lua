@@ -353,6 +353,11 @@ function entries.install(names, aliases, arguments)
   entries.install = nil
 end
 
+function entries.unawaited() return P.unawaited and P.unawaited() or P.array {} end
+
+-- Tasks begin here: Async is loaded by the script that spawns one.
+function entries.task_started(name) return entries.task(name) end
+
 P.entries = entries
 function P.references()
   local list = {}
