@@ -40,8 +40,9 @@ Parameters. A parameter without default is required. A name ending in `_` (`from
 Types are those of `llmspell.base.schema`, and ReadPath, WritePath, DirPath (strings outside; the function gets the
 `pathlib.Path` that `security.resolve` approved, and opens it through `ctx.security`), Url (a string; the network
 client judges it when it is used) and Bytes (base64 text outside, or Lua's raw bytes; the function gets `bytes`).
-`str | bytes` takes text, or raw bytes of Lua, as they are; plain `str` is always valid UTF-8. All also inside `list[...]` and `... | None`. A given path or Url makes the call at least `restricted`;
-`P(level=...)` does the same for any parameter whose value is not None or False. `ctx` is optional and never published.
+`str | bytes` takes text, or raw bytes of Lua, as they are; plain `str` is always valid UTF-8. All of them also inside
+`list[...]` and `... | None`. A given path or Url makes the call at least `restricted`; `P(level=...)` does the same
+for any parameter whose value is not None or False. `ctx` is optional and never published.
 
 The same parameter in several operations may differ in type and default: each call is checked against its own
 operation. Common aliases are added where they are free: file, file_path, input_path, source_path -> path;
@@ -276,7 +277,7 @@ class ToolHeader:
 
     default: operation used when a call names none. timeout_ms: None takes the configured default. text: field of a
     dict result that is the primary text.
-    extra: pip extra the tool needs. Hints (read_only, destructive, idempotent, open_world) describe effects to models.
+    extra: pip extra the tool needs. options: parameters may also stand in one object `options`. Hints (read_only, destructive, idempotent, open_world) describe effects to models.
     """
 
     def __init__(
@@ -295,6 +296,7 @@ class ToolHeader:
         text: str | None = None,
         tests: Sequence[Case] = (),
         tags: Sequence[str] = (),
+        options: bool = False,
         read_only: bool | None = None,
         destructive: bool | None = None,
         idempotent: bool | None = None,
@@ -313,6 +315,7 @@ class ToolHeader:
         self.text = text
         self.tests = tuple(tests)
         self.tags = tuple(tags)
+        self.options = options
         self.hints = {
             "readOnlyHint": read_only if read_only is not None else level == "safe",
             "destructiveHint": bool(destructive),

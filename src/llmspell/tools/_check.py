@@ -75,6 +75,8 @@ def _too_deep(value: Any) -> bool:
 
 def _bind_slowly(spec: Spec, params: Mapping[str, Any], *, loose: bool) -> Bound:
     values = _unwrapped(spec, params)
+    if spec.header.options and "options" in values:
+        values = _hoisted(values)
     op = _operation(spec, values)
     values, unknown, warnings = _named(spec, op, values)
     coerced: list[str] = []
@@ -101,6 +103,18 @@ def _unwrapped(spec: Spec, params: Mapping[str, Any]) -> dict[str, Any]:
     if bad is not None:
         raise violation(str(bad)[:80], "parameter names must be strings", keyword="propertyNames")
     return dict(params)
+
+
+def _hoisted(values: dict[str, Any]) -> dict[str, Any]:
+    """Bring the members of `options` to the top level, where a value given there already wins."""
+    options = values.pop("options")
+    if isinstance(options, str):
+        options = parsed_json(options)
+    if options is None:
+        return values
+    if not isinstance(options, dict):
+        raise violation("options", "an object expected", keyword="type")
+    return {**options, **values}
 
 
 def _operation(spec: Spec, values: dict[str, Any]) -> Op:

@@ -183,8 +183,11 @@ class Spec:
         merged: dict[str, Schema] = {"operation": operation}
         for name in dict.fromkeys(name for op in self.ops.values() for name in op.params):
             merged[name] = self._merged(name)
+        if self.header.options:
+            words = "Parameters of the operation; they are also accepted beside it"
+            merged["options"] = {"type": "object", "description": words}
         required = [] if self.default_op is not None else ["operation"]
-        everywhere = [n for n in merged if all(n in op.required for op in self.ops.values())]
+        everywhere = [n for n in merged if n != "options" and all(n in op.required for op in self.ops.values())]
         return {
             "type": "object",
             "properties": merged,
