@@ -392,8 +392,8 @@ def _expect_number(value: Any, key: str, what: str) -> None:
 
 
 def _kind(value: Any) -> str:
-    names = {str: "string", bytes: "string", bool: "boolean", dict: "table", list: "list", type(None): "nil"}
-    return names.get(type(value), type(value).__name__)
+    names = {str: "string", bytes: "string", bool: "boolean", int: "number", float: "number", dict: "table"}
+    return "nil" if value is None else names.get(type(value), type(value).__name__)
 
 
 def matcher(pattern: str) -> tuple[Callable[[str], bool], str]:

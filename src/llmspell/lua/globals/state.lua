@@ -1,13 +1,13 @@
 -- State: a scope may be a table {type, id?} or a handle, whose kind only this side knows.
 local api, lib = ...
-local type, rawget, tostring, next = type, rawget, tostring, next
-local raw_metatable, raise = lib.raw_metatable, lib.raise
+local type, tostring, next, select = type, tostring, next, select
+local raw_metatable, raise, null = lib.raw_metatable, lib.raise, lib.null
 
 local KINDS = {session = true, agent = true, workflow = true, tool = true}
 
 local function scope_of(v)
   local mt = raw_metatable(v)
-  local kind = type(mt) == "table" and rawget(mt, "__handle")
+  local kind = mt and mt.__handle
   if kind then
     if not KINDS[kind] then raise("validation", "a " .. kind .. " is no scope: use a text, {type, id} or a session, agent, workflow or tool") end
     return kind .. ":" .. tostring(v)
@@ -21,15 +21,30 @@ end
 local SCOPED = {"save", "set_scoped", "load", "get_scoped", "set", "delete", "delete_scoped", "exists", "has", "list_keys", "keys",
   "list", "list_scoped", "all", "clear", "clear_scope", "setScope", "set_scope", "increment", "append", "compare_and_swap", "cas"}
 
+-- Forms are told apart by the number of arguments and the host drops nils at the end, so a nil that counts becomes null.
+local COUNTED = {set = 3, append = 3, compare_and_swap = 4, cas = 4}
 local methods = lib.handle_methods("transaction")
+
+local function whole(most, n, ...)
+  if n ~= most or select(n, ...) ~= nil then return ... end
+  if n == 3 then
+    local a, b = ...
+    return a, b, null
+  end
+  local a, b, c = ...
+  return a, b, c, null
+end
+
 for _, name in next, SCOPED do
-  local plain, of_handle = api[name], methods[name]
+  local plain, of_handle, most = api[name], methods[name], COUNTED[name]
   api[name] = function(first, ...)
     if type(first) == "table" then first = scope_of(first) end
+    if most then return plain(whole(most, select("#", ...) + 1, first, ...)) end
     return plain(first, ...)
   end
   methods[name] = function(self, first, ...)
     if type(first) == "table" then first = scope_of(first) end
+    if most then return of_handle(self, whole(most, select("#", ...) + 1, first, ...)) end
     return of_handle(self, first, ...)
   end
 end

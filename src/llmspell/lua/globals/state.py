@@ -300,16 +300,16 @@ class Global(_Calls):
         def change(fn: Any) -> Any:
             if fn is None:
                 return None
-            return lambda key, value, scope: fn.sync(key, value, scope, message=NO_WAITING_IN_MIGRATION)
 
+            def first(key: str, value: Any, scope: str) -> Any:
+                results = fn.sync(key, value, scope, message=NO_WAITING_IN_MIGRATION)
+                return results[0] if results else None
+
+            return first
+
+        migrate, rollback = change(spec.get("migrate")), change(spec.get("rollback"))
         self._app.state.migrations.register(
-            schema(
-                version,
-                spec.get("scope"),
-                change(spec.get("migrate")),
-                change(spec.get("rollback")),
-                spec.get("fields") or {},
-            )
+            schema(version, spec.get("scope"), migrate, rollback, spec.get("fields") or {})
         )
 
     async def migrate(self, version: str) -> dict[str, Any]:
