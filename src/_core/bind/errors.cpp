@@ -37,6 +37,15 @@ constexpr std::array<Row, 9> table{{
 
 std::array<PyObject*, table.size()> classes{};
 
+PyObject* class_of(Errc code) {
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        if (table[i].code == code) {
+            return classes[i];
+        }
+    }
+    return PyExc_SystemError;
+}
+
 std::string fill(const char* text, const Error& error) {
     std::string out(text);
     const auto put = [&out](const char* mark, const std::string& value) {
@@ -58,6 +67,17 @@ void fill_error_table() {
     for (std::size_t i = 0; i < table.size(); ++i) {
         classes[i] = py::object(errors.attr(table[i].class_name)).release().ptr();
     }
+}
+
+void raise_invalid(const char* name, const py::object& value, const char* allowed) {
+    py::dict details, keywords;
+    details["name"] = name;
+    details["value"] = value;
+    details["allowed"] = allowed;
+    keywords["details"] = details;
+    const std::string message = std::string(name) + " is " + py::repr(value).cast<std::string>() + "; expected " + allowed;
+    PyErr_SetObject(class_of(Errc::invalid_argument), py::handle(class_of(Errc::invalid_argument))(message, **keywords).ptr());
+    throw py::error_already_set();
 }
 
 void raise(const Error& error) {

@@ -12,6 +12,9 @@ void fill_error_table();
 
 [[noreturn]] void raise(const Error& error);
 
+// InvalidArgument about a value that is not a number.
+[[noreturn]] void raise_invalid(const char* name, const pybind11::object& value, const char* allowed);
+
 template <class T>
 T unwrap_or_raise(Result<T>&& result) {
     if (!result) {

@@ -1,0 +1,117 @@
+#include "exact/rows.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace spell::exact {
+
+// The vectors are left unwritten, so that the pages of a large chunk cost nothing before their rows are used.
+Chunk::Chunk(std::size_t count, std::size_t dim)
+    : rows(count),
+      vectors(new float[count * dim]),
+      keys(new std::int64_t[count]),
+      scales(new float[count]),
+      live(new std::uint64_t[(count + 63) / 64]()) {}
+
+std::size_t KeyMap::home(std::int64_t key) const noexcept {
+    const auto hash = static_cast<std::uint64_t>(key) * 0x9E3779B97F4A7C15ull;
+    return static_cast<std::size_t>((hash ^ (hash >> 32)) & (slots_.size() - 1));
+}
+
+// Where the key is, or the unused place where it would go.
+std::size_t KeyMap::place(const Rows& rows, std::int64_t key) const noexcept {
+    std::size_t i = home(key);
+    while (slots_[i] != no_slot && rows.key(slots_[i]) != key) {
+        i = (i + 1) & (slots_.size() - 1);
+    }
+    return i;
+}
+
+Slot KeyMap::find(const Rows& rows, std::int64_t key) const noexcept {
+    return slots_.empty() ? no_slot : slots_[place(rows, key)];
+}
+
+void KeyMap::insert(std::int64_t key, Slot slot) noexcept {
+    std::size_t i = home(key);
+    while (slots_[i] != no_slot) {
+        i = (i + 1) & (slots_.size() - 1);
+    }
+    slots_[i] = slot;
+    ++count_;
+}
+
+void KeyMap::assign(const Rows& rows, std::int64_t key, Slot slot) noexcept { slots_[place(rows, key)] = slot; }
+
+// Moves later rows of the run back instead of leaving a mark, so that the map never fills with marks.
+void KeyMap::erase(const Rows& rows, std::int64_t key) noexcept {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t hole = place(rows, key);
+    for (std::size_t i = (hole + 1) & mask; slots_[i] != no_slot; i = (i + 1) & mask) {
+        if (((i - home(rows.key(slots_[i]))) & mask) >= ((i - hole) & mask)) {
+            slots_[hole] = slots_[i];
+            hole = i;
+        }
+    }
+    slots_[hole] = no_slot;
+    --count_;
+}
+
+KeyMap KeyMap::grown(const Rows& rows, std::size_t more) const {
+    KeyMap out;
+    out.slots_.assign(std::bit_ceil(std::max<std::size_t>(16, (count_ + more) * 4 / 3 + 1)), no_slot);
+    for (const Slot slot : slots_) {
+        if (slot != no_slot) {
+            out.insert(rows.key(slot), slot);
+        }
+    }
+    return out;
+}
+
+Rows::~Rows() {
+    for (auto& chunk : chunks_) {
+        delete chunk.load(std::memory_order_relaxed);
+    }
+}
+
+std::size_t Rows::number(Slot slot) noexcept {
+    return slot < first_rows ? 0 : static_cast<std::size_t>(std::bit_width(slot / first_rows));
+}
+
+std::size_t Rows::offset(Slot slot) noexcept {
+    return slot < first_rows ? slot : slot - (first_rows << (number(slot) - 1));
+}
+
+void Rows::reserve(std::size_t more) {
+    if (more <= free_.size()) {
+        return;
+    }
+    const std::size_t last = number(static_cast<Slot>(used_ + (more - free_.size()) - 1));
+    for (std::size_t n = 0; n <= last; ++n) {
+        if (chunks_[n].load(std::memory_order_relaxed) == nullptr) {
+            chunks_[n].store(new Chunk(n == 0 ? first_rows : first_rows << (n - 1), dim_), std::memory_order_release);
+        }
+    }
+}
+
+Slot Rows::take() noexcept {
+    if (free_.empty()) {
+        return static_cast<Slot>(used_++);
+    }
+    const Slot slot = free_.back();
+    free_.pop_back();
+    return slot;
+}
+
+void Rows::set_live(Slot slot, bool live) noexcept {
+    const std::size_t i = offset(slot);
+    const std::uint64_t bit = 1ull << (i % 64);
+    std::uint64_t& word = at(slot).live[i / 64];
+    word = live ? word | bit : word & ~bit;
+}
+
+std::size_t Rows::bytes() const noexcept {
+    return used_ * (dim_ * sizeof(float) + sizeof(std::int64_t) + sizeof(float)) + used_ / 8 +
+           free_.capacity() * sizeof(Slot);
+}
+
+}  // namespace spell::exact
