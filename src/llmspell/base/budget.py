@@ -1,8 +1,8 @@
 """Budgets of runs: what a tree of agents, workflows and tools may still spend, checked before each call.
 
 A `Ledger` is one node of the run tree with its own budget; a reservation must fit every node up to the root, or none
-is charged. Money is counted in whole nano-dollars, so sums equal the records exactly. Nodes share one lock, because
-parallel members of a tree may live on different threads.
+is charged. Money is counted in whole nano-dollars, so sums equal the records exactly. A node may stand in two trees:
+that of its run, and `beside` it the budget an agent keeps for all its runs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from llmspell.base.types import Usage
 
+_LOCK = Lock()  # protects the counters of every ledger: members of one tree may live on different threads
 NANO = 1_000_000_000
 MIN_OUTPUT_TOKENS = 64
 """A model call whose answer could not have this many tokens is refused."""
@@ -95,7 +96,7 @@ class Ledger:
     """One node of a run tree: what its budget allows, what is reserved, what is spent."""
 
     __slots__ = (
-        "_lock",
+        "beside",
         "budget",
         "cost_nano",
         "input_tokens",
@@ -110,11 +111,12 @@ class Ledger:
         "unpriced_calls",
     )
 
-    def __init__(self, budget: Budget | None = None, *, parent: Ledger | None = None) -> None:
+    def __init__(
+        self, budget: Budget | None = None, *, parent: Ledger | None = None, beside: Ledger | None = None
+    ) -> None:
         self.budget = budget or Budget()
         self.parent = parent
-        # Protects the counters of the whole tree.
-        self._lock: Lock = parent._lock if parent is not None else Lock()  # noqa: SLF001 - nodes of one tree
+        self.beside = beside
         self.started = monotonic()
         self.input_tokens = self.output_tokens = self.cost_nano = 0
         self.reserved_input = self.reserved_output = self.reserved_cost = 0
@@ -135,10 +137,12 @@ class Ledger:
         return any(n.budget.max_cost_usd is not None and not n.budget.allow_unpriced for n in self.nodes())
 
     def nodes(self) -> Iterator[Ledger]:
-        """Yield this node and its ancestors."""
+        """Yield this node, its ancestors, and those beside it."""
         node: Ledger | None = self
         while node is not None:
             yield node
+            if node.beside is not None:
+                yield from node.beside.nodes()
             node = node.parent
 
     def room(self, input_tokens: int, *, input_price: float = 0.0, output_price: float = 0.0) -> int | None:
@@ -146,7 +150,7 @@ class Ledger:
 
         Prices are US dollars per token.
         """
-        with self._lock:
+        with _LOCK:
             rooms = [
                 room
                 for node in self.nodes()
@@ -173,7 +177,7 @@ class Ledger:
         `budget_output_tokens`, `budget_tokens` or `budget_cost_usd`.
         """
         wanted = Reservation(input_tokens=input_tokens, output_tokens=output_tokens, cost_nano=round(cost_usd * NANO))
-        with self._lock:
+        with _LOCK:
             for node in self.nodes():
                 node._check(wanted)  # noqa: SLF001 - nodes of one tree
             for node in self.nodes():
@@ -205,7 +209,7 @@ class Ledger:
     def settle(self, reservation: Reservation, usage: Usage | None) -> None:
         """Replace a reservation by what the call really used; None means it used nothing."""
         cost = 0 if usage is None or usage.cost_usd is None else round(usage.cost_usd * NANO)
-        with self._lock:
+        with _LOCK:
             for node in self.nodes():
                 node.reserved_input -= reservation.input_tokens
                 node.reserved_output -= reservation.output_tokens
@@ -218,7 +222,7 @@ class Ledger:
 
     def tool_call(self) -> None:
         """Count one tool call in every node, or raise ResourceLimitError (`budget_tool_calls`) and count none."""
-        with self._lock:
+        with _LOCK:
             for node in self.nodes():
                 _refuse("budget_tool_calls", node.budget.max_tool_calls, node.tool_calls, 1)
             for node in self.nodes():

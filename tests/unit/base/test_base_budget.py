@@ -72,3 +72,12 @@ def test_tool_and_model_calls_are_counted_up_to_their_limit():
 def test_seconds_run_from_the_start_of_the_node():
     ledger = Ledger(Budget(max_seconds=0))
     assert refused(lambda: ledger.reserve(input_tokens=0, output_tokens=0)) == "budget_seconds"
+
+
+def test_a_node_beside_another_budget_is_bound_by_both():
+    agent, root = Ledger(Budget(max_model_calls=1)), Ledger(Budget(max_model_calls=5))
+    run = Ledger(None, parent=root, beside=agent)
+    run.settle(run.reserve(input_tokens=1, output_tokens=1), Usage(input_tokens=1, output_tokens=1))
+    again = Ledger(None, parent=root, beside=agent)
+    assert refused(lambda: again.reserve(input_tokens=0, output_tokens=0)) == "budget_model_calls"
+    assert (root.model_calls, agent.model_calls) == (1, 1)

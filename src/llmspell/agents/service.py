@@ -1,0 +1,366 @@
+"""`Agents`: all agents of one interpreter, their definitions, teams, contexts, and agents that are tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmspell.agents import settings, templates
+from llmspell.agents.agent import Agent
+from llmspell.agents.asking import Model, Target, call_options
+from llmspell.agents.compose import Team, TeamConfig, strategy_of
+from llmspell.agents.contexts import Contexts
+from llmspell.agents.run import chunk_wire
+from llmspell.agents.toolbox import Toolbox
+from llmspell.base.context import Context
+from llmspell.base.ids import short
+from llmspell.errors import ComponentError, InternalError, LLMSpellError, ValidationError
+
+if TYPE_CHECKING:
+    from llmspell.agents._base import AgentConfig
+    from llmspell.base.types import Level
+    from llmspell.config.model import Agents as Defaults
+    from llmspell.providers import Providers
+    from llmspell.state import StateStore
+    from llmspell.tools import Tools
+
+TYPES = ("llm", "basic", "function", "tool-orchestrator")
+TEAM_KEYS = frozenset(TeamConfig.__struct_fields__) | {"pattern", "combine", "members", "min_agreement"}
+WRAP_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "input": {"type": "string", "description": "What the agent is asked"},
+        "parameters": {"type": "object", "description": "Further values for the agent"},
+    },
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
+class Agents:
+    """All agents of one interpreter; used from its thread only.
+
+    state: gives the state store at first use. level: ceiling of the tools its runs may call. untrusted: addresses and
+    keys come from scripts of profile `safe`. strict: an unknown option is an error; else `warn` gets a sentence.
+    present: how stream callbacks see a Chunk. fields: gives session and tenant of a run nobody else is part of.
+    """
+
+    def __init__(
+        self,
+        providers: Providers,
+        tools: Tools,
+        *,
+        state: Callable[[], StateStore],
+        config: Defaults | None = None,
+        level: Level = "restricted",
+        untrusted: bool = False,
+        strict: bool = False,
+        warn: Callable[[str], None] | None = None,
+        fields: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.providers = providers
+        self.tools = tools
+        self.state = state
+        self.contexts = Contexts()
+        self.warn = _refuse if strict else warn
+        self.present: Callable[[Any], Any] = chunk_wire
+        self._defaults = config
+        self._level = level
+        self._untrusted = untrusted
+        self._fields = fields
+        self._instances: dict[str, Agent] = {}
+        self._definitions: dict[str, dict[str, Any]] = {}
+        self._wrapped: dict[str, tuple[str, bool]] = {}
+        self._parents: dict[str, str | None] = {}
+
+    def create(self, table: Mapping[str, Any]) -> Agent:
+        """Build an agent from settings. Raises ComponentError `already_exists`, and what building documents."""
+        kind = table.get("type") or table.get("agent_type") or "llm"
+        if kind == "composite":
+            return self.create_composite(dict(table))
+        if kind not in TYPES:
+            if isinstance(kind, str) and templates.get(kind) is not None:
+                return self.create_from_template(
+                    kind, {k: v for k, v in table.items() if k not in ("type", "agent_type")}
+                )
+            raise ValidationError(
+                f"agent field 'type' must be one of: {', '.join(TYPES)}, composite or a template, got {kind!r}",
+                details={"field": "type"},
+            )
+        return self._add(self._parse(table), None)
+
+    def _parse(self, table: Mapping[str, Any]) -> AgentConfig:
+        return settings.parse(self._with_defaults(table), warn=self.warn)
+
+    def _with_defaults(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the settings over the defaults of the configuration."""
+        given = self._defaults
+        if given is None:
+            return table
+        defaults: dict[str, Any] = {
+            "max_tool_calls": given.max_tool_calls,
+            "max_model_calls": given.max_model_calls,
+            "max_recursion_depth": given.max_recursion_depth,
+            "max_execution_time": given.max_execution_time_secs,
+        }
+        if given.max_cost_usd is not None or given.max_tokens is not None:
+            money = {"max_cost_usd": given.max_cost_usd, "max_tokens": given.max_tokens}
+            own = table.get("budget") or {}
+            defaults["budget"] = {**{k: v for k, v in money.items() if v is not None}, **own}
+            table = {key: value for key, value in table.items() if key != "budget"}
+        limits = table.get("resource_limits")
+        for key in limits if isinstance(limits, dict) else ():
+            defaults.pop(settings.LIMIT_KEYS.get(str(key), str(key)), None)
+        for key in table:
+            defaults.pop(settings.ALIASES.get(str(key), str(key)), None)
+        for inner in (table.get("settings"), table.get("custom_config")):
+            for key in inner if isinstance(inner, dict) else ():
+                defaults.pop(settings.ALIASES.get(str(key), str(key)), None)
+        return {**defaults, **table}
+
+    def _add(self, config: AgentConfig, team: Team | None) -> Agent:
+        if config.name in self._instances:
+            raise ComponentError(
+                f"agent '{config.name}' already exists: destroy it or choose another name",
+                code="already_exists",
+                details={"name": config.name},
+                component=f"agent:{config.name}",
+            )
+        if config.type == "tool-orchestrator" and not config.tools:
+            config = settings.build({**{f: getattr(config, f) for f in settings.FIELDS}, "tools": ["*"]})
+        agent = self._instances[config.name] = Agent(config, self, team)
+        return agent
+
+    def create_from_template(self, template: str, params: Mapping[str, Any] | None = None) -> Agent:
+        """Build an instance of a template. Raises ComponentError `not_found`, ValidationError for a bad parameter."""
+        found = templates.require(template)
+        params = dict(params or {})
+        fields = templates.fields(found, params, lambda name: self.tools.get(name) is not None)
+        name = fields.pop("agent_name", None)
+        fields.setdefault("name", name or f"{found.name}_{short(8)}")
+        return self._add(self._parse(fields), None)
+
+    def create_composite(self, table: dict[str, Any]) -> Agent:
+        """Build an agent of agents. Raises ValidationError for a bad strategy, ComponentError for an unknown member."""
+        members = table.get("agents") or table.get("members")
+        if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+            raise ValidationError("a composite needs a list 'agents' of names or agents", details={"field": "agents"})
+        if table.get("pattern") == "hierarchical":
+            own = {key: value for key, value in table.items() if key not in TEAM_KEYS or key == "timeout_ms"}
+            tools = [*(table.get("tools") or []), *(self._wrap(name) or name for name in map(self._known, members))]
+            return self._add(self._parse({**own, "type": "llm", "tools": tools}), None)
+        team_fields = {key: table[key] for key in TeamConfig.__struct_fields__ if table.get(key) is not None}
+        if callable(table.get("combine")):
+            team_fields["handler"] = table["combine"]
+        if table.get("min_agreement") is not None:
+            team_fields.setdefault("threshold", table["min_agreement"])
+        team_fields.update(agents=members, strategy=strategy_of(table))
+        rest = {key: value for key, value in table.items() if key not in TEAM_KEYS}
+        config = self._parse({"description": f"Team of {', '.join(members)}", **rest, "type": "composite"})
+        return self._add(config, Team(config.name, _team_config(team_fields), self.require))
+
+    def _known(self, name: str) -> str:
+        self.require(name)
+        return name
+
+    def get(self, name: str) -> Agent | None:
+        """Return an agent, building it from its definition at first use, or None."""
+        agent = self._instances.get(name)
+        if agent is None and name in self._definitions:
+            return self.create({**self._definitions[name], "name": name})
+        return agent
+
+    def require(self, name: str) -> Agent:
+        """Return an agent. Raises ComponentError `not_found`."""
+        agent = self.get(name)
+        if agent is None:
+            from llmspell.base.registry import nearest
+
+            near = nearest(name, sorted({*self._instances, *self._definitions}))
+            hint = f", did you mean {' or '.join(repr(item) for item in near)}?" if near else ""
+            raise ComponentError(
+                f"agent '{name}' not found{hint}",
+                code="not_found",
+                details={"name": name, "suggestions": near},
+                component=f"agent:{name}",
+            )
+        return agent
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an agent or a definition of that name."""
+        return name in self._instances or name in self._definitions
+
+    @property
+    def instances(self) -> list[Agent]:
+        """All agents, sorted by name."""
+        return [self._instances[name] for name in sorted(self._instances)]
+
+    @property
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """Registered settings by name."""
+        return self._definitions
+
+    def register(self, table: Mapping[str, Any]) -> str:
+        """Keep settings for a later `get`; they are checked now. Raises ComponentError `already_exists`."""
+        name = table.get("name")
+        if not isinstance(name, str) or not name:
+            raise ValidationError("a definition needs a name", details={"field": "name"})
+        if self.exists(name):
+            raise ComponentError(f"agent '{name}' already exists", code="already_exists", details={"name": name})
+        kind = table.get("type") or table.get("agent_type")
+        if isinstance(kind, str) and kind not in (*TYPES, "composite"):
+            templates.require(kind)
+        else:
+            rest = {key: value for key, value in table.items() if key not in TEAM_KEYS or kind != "composite"}
+            config = self._parse(rest)
+            if kind not in ("basic", "function", "composite"):
+                self.model_of(config, None)
+        self._definitions[name] = dict(table)
+        return name
+
+    def unregister(self, name: str) -> bool:
+        """Forget a definition and destroy its instance; False when there is none."""
+        known = self._definitions.pop(name, None) is not None
+        if name in self._instances:
+            self.destroy(name)
+            return True
+        return known
+
+    def destroy(self, name: str) -> None:
+        """Terminate an agent and free its name. Raises ComponentError `not_found`."""
+        agent = self.require(name)
+        del self._instances[name]
+        agent.close()
+        for tool, (owner, _) in list(self._wrapped.items()):
+            if owner == name:
+                del self._wrapped[tool]
+                self.tools.unregister(tool)
+
+    def close(self) -> None:
+        """Terminate every agent."""
+        for name in list(self._instances):
+            self.destroy(name)
+
+    async def execute(
+        self, name: str, value: Any, options: Mapping[str, Any] | None = None, context: Context | None = None
+    ) -> dict[str, Any]:
+        """Run an agent by name."""
+        return await self.require(name).execute(value, options, context)
+
+    def wrap_as_tool(self, name: str, config: Mapping[str, Any] | None = None) -> str:
+        """Make an agent a tool and return the tool's name. Raises ComponentError when that name is taken.
+
+        bundle_parameters: all parameters besides `input` reach the agent as one; else only the object `parameters`.
+        """
+        agent = self.require(name)
+        config = config or {}
+        tool = str(config.get("tool_name") or f"{name}_tool")
+        if self.tools.get(tool) is not None:
+            raise ComponentError(f"a tool named '{tool}' exists already", code="already_exists", details={"tool": tool})
+
+        async def handler(params: dict[str, Any], _: Any) -> Any:
+            return await self._as_tool(tool, params, None)
+
+        self.tools.register(
+            tool,
+            handler,
+            config.get("input_schema") or WRAP_SCHEMA,
+            description=str(config.get("description") or agent.config.description),
+            category=str(config.get("category") or "utility"),
+            level=config.get("security_level") or "safe",
+            timeout_ms=int(config.get("timeout_ms") or agent.config.max_execution_time * 1000),
+        )
+        self._wrapped[tool] = (name, bool(config.get("bundle_parameters")))
+        return tool
+
+    def _wrap(self, name: str) -> str | None:
+        """Return the tool of an agent, made when there is none; None for an unknown agent."""
+        for tool, (owner, _) in self._wrapped.items():
+            if owner == name:
+                return tool
+        return self.wrap_as_tool(name) if self.exists(name) else None
+
+    @property
+    def wrapped(self) -> dict[str, str]:
+        """Names of agents by the tool they are."""
+        return {tool: owner for tool, (owner, _) in self._wrapped.items()}
+
+    async def _as_tool(self, tool: str, params: dict[str, Any], context: Context | None) -> dict[str, Any]:
+        owner, bundle = self._wrapped[tool]
+        rest = {key: value for key, value in params.items() if key != "input"}
+        given = rest if bundle else {**rest.pop("parameters", {}), **rest}
+        value: dict[str, Any] = {"text": params.get("input", "")}
+        if given:
+            value["parameters"] = given
+        result = await self.require(owner).execute(value, None, context)
+        return {"operation": tool, "success": True, "result": result["text"], "text": result["text"]}
+
+    def root(self, **fields: Any) -> Context:
+        """Return a context for a run nobody else is part of."""
+        if self._fields is not None:
+            fields = {**self._fields(), **fields}
+        return Context(level=self._level, **fields)
+
+    def model_of(self, config: AgentConfig, script: Any) -> Model:
+        """Return the model of some settings and its fallbacks. Raises ConfigurationError."""
+        options = call_options(config, untrusted=self._untrusted)
+        targets = [Target(*self.providers.prepare(config.model, config.provider, options))]
+        targets += [Target(*self.providers.prepare(spec)) for spec in config.fallbacks]
+        return Model(self.providers, targets, options, script=script)
+
+    def toolbox_of(self, entries: list[Any]) -> Toolbox:
+        """Resolve a list of tools. Raises ToolError for an unknown one."""
+        return Toolbox(entries, self.tools, wrap=self._wrap)
+
+    async def invoke(self, name: str, params: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Call a tool for a run. An agent that is a tool shares the run's budget, deadline and depth."""
+        if name not in self._wrapped:
+            return await self.tools.call(name, params, context)
+        schema = (self.tools.schema(name) or {}).get("input_schema", WRAP_SCHEMA)
+        missing = [key for key in schema.get("required", []) if key not in params]
+        if missing:
+            raise ValidationError(
+                f"Missing required parameter '{missing[0]}'", code="schema_violation", details={"field": missing[0]}
+            )
+        try:
+            return await self._as_tool(name, params, context)
+        except InternalError:
+            raise
+        except LLMSpellError as error:
+            if error.kind in ("cancelled", "security"):
+                raise
+            return {"operation": name, "success": False, "message": error.message, "error": error.to_wire()}
+
+    def running(self, execution_id: str, parent_id: str | None) -> None:
+        """Note that a run has begun below another."""
+        self._parents[execution_id] = parent_id
+
+    def finished(self, execution_id: str) -> None:
+        """Note that a run has ended."""
+        self._parents.pop(execution_id, None)
+
+    def is_above(self, execution_id: str | None, context: Context) -> bool:
+        """Whether a run is the one of `context`, or one around it."""
+        if execution_id is None:
+            return False
+        current: str | None = context.execution_id
+        while current is not None:
+            if current == execution_id:
+                return True
+            current = self._parents.get(current)
+        return False
+
+
+def _team_config(fields: dict[str, Any]) -> TeamConfig:
+    import msgspec
+
+    try:
+        return msgspec.convert(fields, TeamConfig)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at ")
+        field = where.strip("`").removeprefix("$").lstrip(".") or "agents"
+        raise ValidationError(f"composite field '{field}': {what.lower()}", details={"field": field}) from error
+
+
+def _refuse(sentence: str) -> None:
+    raise ValidationError(sentence, code="unknown_option")
