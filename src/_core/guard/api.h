@@ -142,6 +142,7 @@ int spell_invoke(lua_State* L);
 int spell_function(lua_State* L);
 int spell_root(lua_State* L);
 int spell_results(lua_State* L);
+int spell_stock(lua_State* L);
 int spell_pcall(lua_State* L);
 int spell_xpcall(lua_State* L);
 int spell_co_create(lua_State* L);

@@ -144,6 +144,45 @@ int spell_pcall(lua_State* L) {
   return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, context, pcall_done), context);
 }
 
+/* Upvalues: a stock function and its name. An error of it gets the position of whoever called the prelude function
+ * that ends in this call, and the name that the stock library would have found. */
+static int stock_done(lua_State* L, int status, lua_KContext context) {
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
+  spell_guard* g = spell_of(L);
+  g->buffers_used = (int)(context >> 8);
+  size_t n;
+  if (lua_type(L, -1) != LUA_TSTRING || is_memory_error(L, status)) return lua_error(L);
+  const char* message = lua_tolstring(L, -1, &n);
+  const char* unnamed = strstr(message, "to '?'");
+  luaL_where(L, 1);
+  const char* where = lua_tolstring(L, -1, NULL);
+  if (unnamed != NULL && n < 400) {
+    char text[400];
+    size_t head = (size_t)(unnamed - message) + 4;
+    memcpy(text, message, head);
+    text[head] = 0;
+    lua_pushfstring(L, "%s%s%s%s", where, text, lua_tolstring(L, upvalue(2), NULL), unnamed + 5);
+  } else {
+    lua_pushfstring(L, "%s%s", where, message);
+  }
+  return lua_error(L);
+}
+
+static int call_stock(lua_State* L) {
+  lua_KContext context = CALL_CONTEXT(spell_of(L), 0);
+  lua_pushvalue(L, upvalue(1));
+  lua_insert(L, 1);
+  return stock_done(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, context, stock_done), context);
+}
+
+/* stock(function, name) -> function. */
+int spell_stock(lua_State* L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  lua_pushcclosure(L, call_stock, 2);
+  return 1;
+}
+
 /* A handler must not run once tripped: hooks are off in a handler entered by the hook's own error. */
 static int safe_handler(lua_State* L) {
   spell_guard* g = spell_of(L);

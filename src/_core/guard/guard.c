@@ -107,7 +107,10 @@ void spell_put(lua_State* L, spell_buffer* b, const void* data, size_t n) {
     int64_t limit = __atomic_load_n(&c->memory_limit, __ATOMIC_RELAXED);
     int over = limit > 0 && capacity > 65536 && (int64_t)capacity > limit - c->memory_used;
     char* fresh = over ? NULL : realloc(b->data, capacity);
-    if (fresh == NULL) luaL_error(L, "not enough memory");
+    if (fresh == NULL) {
+      lua_pushstring(L, "not enough memory"); /* without a position: pcall knows it by its text */
+      lua_error(L);
+    }
     b->data = fresh;
     b->capacity = capacity;
   }
@@ -210,7 +213,7 @@ static const struct {
     {"unref", unref},              {"deref", deref},             {"tripped", tripped},
     {"raw_metatable", raw_metatable}, {"set_raw_metatable", set_raw_metatable},
     {"tostring", spell_tostring},  {"api", spell_function},      {"root", spell_root},
-    {"pcall", spell_pcall},        {"xpcall", spell_xpcall},
+    {"stock", spell_stock}, {"pcall", spell_pcall},        {"xpcall", spell_xpcall},
     {"create", spell_co_create},   {"resume", spell_co_resume},  {"wrap", spell_co_wrap},
     {"yield", spell_co_yield},     {"running", spell_co_running}, {"status", spell_co_status},
     {"close", spell_co_close},     {"find", spell_find},         {"match", spell_match},

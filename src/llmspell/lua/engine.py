@@ -198,6 +198,7 @@ class Interpreter:
         if names and outcome.error is None and outcome.exit_code is None:
             shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
             outcome.warnings.append(f"{len(names)} live task(s) cancelled at the end of the script: {shown}")
+        self._disarm()
         if names or "Async" in self._described():
             outcome.warnings += [str(text) for text in self._call("unawaited")[0]]
         return outcome
@@ -309,6 +310,10 @@ class Interpreter:
             numbers, self._crossing.released[:] = list(self._crossing.released), []
             self._call("release", numbers)
 
+    def _disarm(self) -> None:
+        self._guard.clear()
+        self._guard.arm(memory_bytes=self.limits["memory_bytes"])
+
     def _check_source(self, data: bytes) -> None:
         if data[:1] == b"\x1b" and self.lane.profile != "full":
             raise ValidationError("the script is binary: only Lua source text is run", code="binary_chunk")
@@ -352,6 +357,7 @@ class Interpreter:
         except LLMSpellError as error:
             return self._outcome(error)
         outcome = self._outcome(None)
+        self._disarm()
         try:
             outcome.values = self._call("results")
         except LLMSpellError as error:

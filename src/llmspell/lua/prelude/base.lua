@@ -3,8 +3,11 @@ local P = ...
 local C, profile = P.C, P.profile
 local setmt, getmt, tostr = C.set_raw_metatable, C.raw_metatable, C.tostring
 local type, select, rawget, rawset, rawequal, rawlen, next, error = type, select, rawget, rawset, rawequal, rawlen, next, error
-local stock = { load = load, collectgarbage = collectgarbage, format = string.format, concat = table.concat, unpack = table.unpack, pack = table.pack,
-  insert = table.insert, remove = table.remove, move = table.move, pairs = pairs, sort = table.sort, warn = warn }
+local stock = { warn = warn, pairs = pairs }
+stock.collectgarbage = C.stock(collectgarbage, "collectgarbage")
+for _, name in next, { "concat", "unpack", "pack", "insert", "remove", "move", "sort" } do stock[name] = C.stock(table[name], name) end
+stock.format, stock.rep = C.stock(string.format, "format"), string.rep
+stock.load = load
 local pack, sub, rep, byte = table.pack, string.sub, string.rep, string.byte
 P.stock = stock
 

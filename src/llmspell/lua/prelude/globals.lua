@@ -125,7 +125,7 @@ local function build(name, proxy, mt)
   if described.companion then
     local before = {}
     for key, value in next, api do before[key] = value end
-    local chunk = assert(P.stock.load(described.companion, "=[" .. name .. "]", "t"))
+    local chunk = P.compile(name, described.companion)
     mt.__index = nil
     chunk(api, lib, P)
     mt.__index = api
