@@ -263,7 +263,6 @@ class Agent:
             await run.tell("text", text=result["text"])
         await run.tell("usage", usage=run.usage)
         if run.stop_reason == "cancelled":
-            run.listener_gone = False
             await run.control("stream_cancelled", final=True, reason="the listener has enough")
         else:
             await run.control("stream_end", final=True, finish_reason=result["finish_reason"])

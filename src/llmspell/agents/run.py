@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from llmspell.providers._base import ModelResponse
 
 NOTHING = Usage()
+ENDINGS = ("usage", "control")
+"""What a listener gets even after it had enough."""
 
 
 class Run:
@@ -87,7 +89,7 @@ class Run:
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """Give the listener a chunk, if there is one; a callback that answers false ends the run."""
-        if self.emit is None or self.listener_gone:
+        if self.emit is None or (self.listener_gone and kind not in ENDINGS):
             return
         chunk = Chunk(
             type=kind,  # type: ignore[arg-type] # callers use the words of Chunk

@@ -30,8 +30,7 @@ def config():
 
 @pytest.fixture
 def tools(config):
-    made = Tools(config.tools, security=None, http=None, state=None, effects=Direct())
-    yield made
+    return Tools(config.tools, security=None, http=None, state=None, effects=Direct())
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ async def test_a_conversation_keeps_both_sides_and_the_next_run_sees_it(agents):
     agent = agents.create({"name": "e", "model": "echo/context"})
     await agent.execute("one")
     seen = (await agent.execute("two"))["data"]
-    assert [item["content"] for item in seen][0] == "one"
+    assert seen[0]["content"] == "one"
     assert seen[-1] == {"role": "user", "content": "two"}
     assert [item["role"] for item in agent.conversation.history()] == ["user", "assistant"] * 2
 

@@ -231,8 +231,9 @@ async def test_recursion_past_the_depth_is_refused(agents):
     below = "leaf"
     for n in range(3):
         name = f"n{n}"
-        agents.create({"name": name, "model": f"scripted/{name}", "replies": [turn(call(f"{below}_tool", input="x")), "end"],
-                       "tools": [below], "max_recursion_depth": 2})  # fmt: skip
+        replies = [turn(call(f"{below}_tool", input="x")), "end"]
+        limits = {"tools": [below], "max_recursion_depth": 2}
+        agents.create({"name": name, "model": f"scripted/{name}", "replies": replies, **limits})
         below = name
     result = await agents.execute("n2", "go")
     assert result["tool_calls"][0]["success"] is True
