@@ -37,6 +37,7 @@ from llmspell.providers._tally import Tally
 if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
+    from llmspell.metrics import Metrics
 
 _MAX_BUILT = 256
 _PLAIN = CallOptions()
@@ -65,7 +66,7 @@ class Providers:
     """
 
     def __init__(
-        self, config: Any, *, effects: Effects, metrics: Any = None, environ: Mapping[str, str] | None = None
+        self, config: Any, *, effects: Effects, metrics: Metrics | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
         environ = _NO_ENVIRONMENT if environ is None else environ
         self._config = config
@@ -173,7 +174,7 @@ class Providers:
                     call = partial(provider.complete, request, timeout_s=timeout_s)
                     response = await self._effects.perform("model", {"provider": name, "model": model}, call)
             except LLMSpellError as error:
-                self._tally.count(name, model, None)
+                self._tally.count(name, model, None, latency_ms=_ms(started))
                 await asyncio.sleep(attempts.failed(error, latency_ms=_ms(started)))
                 continue
             return self._settle(name, model, request, response, attempts, _ms(started), None)
@@ -212,7 +213,7 @@ class Providers:
                         yield event
                     return
                 except LLMSpellError as error:
-                    self._tally.count(name, model, None)
+                    self._tally.count(name, model, None, latency_ms=_ms(started))
                     if begun:
                         raise
                     pause_s = attempts.failed(error, latency_ms=_ms(started))
@@ -244,12 +245,12 @@ class Providers:
                     call = partial(provider.embed, model, part, dimensions, timeout_s=timeout_s)
                     batch = await self._effects.perform("model", {"provider": name, "model": model}, call)
             except LLMSpellError as error:
-                self._tally.count(name, model, None)
+                self._tally.count(name, model, None, latency_ms=_ms(started))
                 await asyncio.sleep(attempts.failed(error, latency_ms=_ms(started)))
                 continue
             price = self.price(name, model)
             usage = msgspec.structs.replace(batch.usage, cost_usd=price.cost(batch.usage) if price else None)
-            self._tally.count(name, model, usage)
+            self._tally.count(name, model, usage, latency_ms=_ms(started))
             return msgspec.structs.replace(batch, usage=usage)
 
     def scripted(self, name: str, turns: Any, *, loop: bool = False) -> None:
@@ -369,7 +370,7 @@ class Providers:
         ttft_ms: int | None,
     ) -> ModelResponse:
         usage = self._priced(name, model, request, response.usage, response)
-        self._tally.count(name, model, usage)
+        self._tally.count(name, model, usage, latency_ms=latency_ms)
         self._shared.throttles[name].spend(usage.total_tokens)
         return msgspec.structs.replace(
             response,
