@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspell.base.registry import canonical, nearest
@@ -127,37 +126,23 @@ class Catalog:
         if profile.key == "none":
             return None
         if settings.api_key:
-            return self._configured_key(name, settings.api_key)
+            return self._configured_key(settings.api_key)
         for variable in self.key_names(name):
             value = self._environ.get(variable, "").strip()
             if value:
                 return value, f"env:{variable}"
         if self.config.use_keyring and profile.key == "required":
-            secret = _from_keyring("llmspell", name, quiet=True)
-            if secret:
-                return secret, "keyring"
+            return self._configured_key(f"keyring:llmspell/{name}")
         return None
 
-    def _configured_key(self, name: str, text: str) -> tuple[str, str] | None:
-        scheme, _, rest = text.partition(":")
-        if scheme == "env" and rest:
-            value = self._environ.get(rest, "").strip()
-            return (value, text) if value else None
-        if scheme == "file" and rest:
-            try:
-                value = Path(rest).expanduser().read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(
-                    f"providers.{name}.api_key: cannot read the file {rest}: {type(error).__name__}",
-                    code="missing_key",
-                    details={"key": f"providers.{name}.api_key"},
-                ) from error
-            return (value, text) if value else None
-        if scheme == "keyring" and rest:
-            service, _, user = rest.partition("/")
-            secret = _from_keyring(service, user or name, quiet=False)
-            return (secret, "keyring") if secret else None
-        return text, "config"
+    def _configured_key(self, text: str) -> tuple[str, str] | None:
+        from llmspell.config.secrets import resolve
+
+        value = resolve(text, environ=self._environ)
+        if not value:
+            return None
+        scheme = text.partition(":")[0]
+        return value, text if scheme in ("env", "file") else "keyring" if scheme == "keyring" else "config"
 
     def endpoint(self, name: str, options: CallOptions) -> Endpoint:
         """Return where and how to call `name`. Raises ConfigurationError: disabled, no address, `missing_key`."""
@@ -216,23 +201,3 @@ def _complete(value: str, profile: Profile) -> str:
     if ":" in host:
         host = f"[{host}]"
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}".rstrip("/")
-
-
-def _from_keyring(service: str, user: str, *, quiet: bool) -> str | None:
-    from importlib import import_module
-
-    try:
-        keyring = import_module("keyring")
-    except ImportError as error:
-        if quiet:
-            return None
-        raise ConfigurationError("the system keyring needs a package: pip install keyring") from error
-    try:
-        value = keyring.get_password(service, user)
-    except keyring.errors.KeyringError as error:
-        if quiet:
-            return None
-        raise ConfigurationError(
-            f"the system keyring cannot be read ({type(error).__name__}): set the key another way", code="missing_key"
-        ) from error
-    return str(value) if value else None
