@@ -33,12 +33,16 @@ class App:
     """What the process shares; safe from any thread.
 
     config: the frozen configuration tree. home: data folder. cwd: relative paths of spells are resolved against it.
+    environ: where keys of providers are looked up.
     """
 
-    def __init__(self, config: Config, *, home: Path, cwd: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, *, home: Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.config = config
         self.home = home
         self.cwd = cwd or Path.cwd()
+        self.environ = dict(environ or {})
 
     @cached_property
     def effects(self) -> Effects:
@@ -52,14 +56,14 @@ class App:
         """Paths and environment names that may be touched."""
         from llmspell.security import Security
 
-        return Security(self.config, home=self.home, cwd=self.cwd)
+        return Security(self.config, home=self.home, cwd=self.cwd, environ=self.environ)
 
     @cached_property
     def http(self) -> HttpClient:
         """The one way out to the network, with one connection pool per loop."""
         from llmspell.net import HttpClient
 
-        return HttpClient(self.config.tools.network)
+        return HttpClient(self.config.tools.network, environ=self.environ)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -80,7 +84,7 @@ class App:
         """Model services."""
         from llmspell.providers import Providers
 
-        return Providers(self.config.providers, effects=self.effects, metrics=self.metrics)
+        return Providers(self.config.providers, effects=self.effects, metrics=self.metrics, environ=self.environ)
 
     @cached_property
     def rag(self) -> Rag:
@@ -88,6 +92,16 @@ class App:
         from llmspell.rag import Rag
 
         return Rag(self.config.rag, home=self.home, http=self.http, metrics=self.metrics)
+
+    @cached_property
+    def tools(self) -> Tools:
+        """Tools for Python callers; each interpreter has its own set beside it."""
+        return make_tools(self)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Agents for Python callers; each interpreter has its own set beside it."""
+        return make_agents(self, self.tools)
 
     async def close(self) -> None:
         """Close what was opened. Safe to call twice."""
@@ -153,32 +167,12 @@ class Lane:
     @cached_property
     def tools(self) -> Tools:
         """Tools of this interpreter: the bundled ones and those its scripts register."""
-        from llmspell.tools import Tools
-
-        app = self.app
-        return Tools(
-            app.config.tools,
-            security=lambda: app.security,
-            http=lambda: app.http,
-            state=lambda: app.state,
-            effects=app.effects,
-            metrics=app.metrics,
-        )
+        return make_tools(self.app)
 
     @cached_property
     def agents(self) -> Agents:
         """Agents of this interpreter."""
-        from llmspell.agents import Agents
-
-        app = self.app
-        return Agents(
-            app.providers,
-            self.tools,
-            state=lambda: app.state,
-            effects=app.effects,
-            metrics=app.metrics,
-            config=app.config.agents,
-        )
+        return make_agents(self.app, self.tools)
 
     @cached_property
     def context(self) -> Context:
@@ -204,3 +198,31 @@ class Lane:
 
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def make_tools(app: App) -> Tools:
+    """Return a set of tools over the services of `app`; nothing heavy is made before a tool needs it."""
+    from llmspell.tools import Tools
+
+    return Tools(
+        app.config.tools,
+        security=lambda: app.security,
+        http=lambda: app.http,
+        state=lambda: app.state,
+        effects=app.effects,
+        metrics=app.metrics,
+    )
+
+
+def make_agents(app: App, tools: Tools) -> Agents:
+    """Return a set of agents that call `tools`."""
+    from llmspell.agents import Agents
+
+    return Agents(
+        app.providers,
+        tools,
+        state=lambda: app.state,
+        effects=app.effects,
+        metrics=app.metrics,
+        config=app.config.agents,
+    )

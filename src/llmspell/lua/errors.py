@@ -41,9 +41,19 @@ def error_from_lua(wire: Mapping[str, Any], released: list[int]) -> LLMSpellErro
         error = from_wire(wire)
     else:
         error = ScriptError(str(wire.get("message", "")))
-    error.traceback = wire.get("traceback") or None
+    error.traceback = script_frames(wire.get("traceback"))
     error.origin = LuaValue(wire.get("ref"), text, released)
     return error
+
+
+def script_frames(traceback: Any) -> str | None:
+    """Return a Lua traceback without the frames of the prelude, which carry no line numbers."""
+    if not traceback:
+        return None
+    text = traceback.decode("utf-8", "replace") if isinstance(traceback, bytes) else str(traceback)
+    hidden = ("\t?: in ", "\t[string \"<python>\"]", "\t[C]: in upvalue 'root'", "\t(...tail calls...)")
+    lines = [line for line in text.split("\n") if not line.startswith(hidden)]
+    return "\n".join(lines) if len(lines) > 1 else None
 
 
 def error_to_lua(error: BaseException, owner: list[int]) -> dict[str, Any]:
