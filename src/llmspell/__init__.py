@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from llmspell.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llmspell.library import App, Context, Outcome, open, run, run_sync  # noqa: A004 - a public name
     from llmspell.state import StateStore
 
-__all__ = ["App", "Context", "Outcome", "StateStore", "VectorIndex", "open", "run", "run_sync"]
+__all__ = ["App", "Context", "Outcome", "StateStore", "VectorIndex", "__version__", "open", "run", "run_sync"]
 
 _HOMES = {
     "App": "llmspell.library",

@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, section: Any) -> Settings:
         """Return the limits of a `tools.network` section, or those of model services for None."""
-        from llmspell import __version__
+        from llmspell.version import __version__
 
         agent = f"llmspell/{__version__}"
         if section is None:

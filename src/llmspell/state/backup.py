@@ -362,6 +362,6 @@ def _noting(rows: Iterable[Row], seen: set[bytes]) -> Iterator[Row]:
 
 
 def _version() -> str:
-    from llmspell import __version__
+    from llmspell.version import __version__
 
     return __version__

@@ -154,7 +154,7 @@ class Global:
 
     def version(self) -> str:
         """Return the version of llmspell."""
-        from llmspell import __version__
+        from llmspell.version import __version__
 
         return __version__
 
