@@ -1,0 +1,1 @@
+"""The command line. `entry.main` imports only `sys`; a command imports what it runs."""

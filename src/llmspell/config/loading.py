@@ -81,11 +81,13 @@ def find_files(*, explicit: str | Path | None, environ: Mapping[str, str], cwd: 
     if not _is_file(own):
         base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
         own = os.path.join(base, "llmspell", "config.toml") if base.startswith("/") else ""
+    named = os.path.join(cwd, explicit) if explicit is not None else None
+    project = _project_file(str(cwd), environ.get("HOME", ""), own)
     return Found(
         SYSTEM_FILE if _is_file(SYSTEM_FILE) else None,
-        own if own and _is_file(own) else None,
-        _project_file(str(cwd), environ.get("HOME", ""), own),
-        str(explicit) if explicit is not None else None,
+        own if own and own != named and _is_file(own) else None,
+        project if project != named else None,
+        named,
     )
 
 

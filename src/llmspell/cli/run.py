@@ -1,0 +1,256 @@
+"""`run` and `exec`: one script in a fresh interpreter. The loop is started only when the script waits."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from llmspell.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED, code_of
+from llmspell.cli.grammar import UsageError
+from llmspell.cli.run_options import budget_of, limits_of, sandbox_of, widened
+from llmspell.cli.start import close, drive, load_config, make_app, run_async, whole
+from llmspell.config.terminal import engine_wish
+from llmspell.errors import LLMSpellError, NotFound, ScriptError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+    from llmspell.app import App
+    from llmspell.cli.grammar import Call
+    from llmspell.cli.output import Output
+    from llmspell.lua.engine import Interpreter, Outcome
+
+
+class Sink:
+    """A byte stream for a script. kept: the bytes, when a document wants them; events: where jsonl events go.
+
+    When the reader of `target` is gone, the run is interrupted and further output dropped.
+    """
+
+    def __init__(self, name: str, target: BinaryIO | None, *, keep: bool, events: Output | None = None) -> None:
+        self.name = name
+        self.target = target
+        self.kept = bytearray()
+        self.keep = keep
+        self.events = events
+        self.broken = False
+        self.interrupt: Any = None
+
+    def write(self, data: bytes) -> int:
+        """Take bytes."""
+        if self.keep:
+            self.kept += data
+        if self.events is not None:
+            self.events.event("stream", {"name": self.name, "text": bytes(data).decode("utf-8", "replace")})
+        if self.target is not None and not self.broken:
+            try:
+                self.target.write(data)
+            except BrokenPipeError:
+                self.gone()
+        return len(data)
+
+    def flush(self) -> None:
+        """Hand on what was taken."""
+        if self.target is not None and not self.broken:
+            try:
+                self.target.flush()
+            except BrokenPipeError:
+                self.gone()
+
+    def gone(self) -> None:
+        """Stop the run: nobody reads."""
+        self.broken = True
+        if self.interrupt is not None:
+            self.interrupt()
+
+    @property
+    def text(self) -> str:
+        """What was kept, as text."""
+        return self.kept.decode("utf-8", "replace")
+
+
+def run(call: Call, out: Output) -> int:
+    """Run a script file."""
+    path = call.args[0]
+    source = _read(path)
+    script = None if path == "-" else path
+    return _run(call, out, source, name="=stdin" if script is None else f"@{path}", script=script)
+
+
+def execute(call: Call, out: Output) -> int:
+    """Run code; a bare expression is tried as `return CODE` first."""
+    code = sys.stdin.buffer.read() if call.args[0] == "-" else os.fsencode(call.args[0])
+    return _run(call, out, code, name="=exec", script=None, expression=True)
+
+
+def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | None, expression: bool = False) -> int:
+    engine = call.get("engine") or engine_wish() or "lua"
+    if engine.lower() != "lua":
+        raise UsageError(f"unknown engine {engine!r}", "the only engine is lua")
+    seed = whole(call, "seed", 0)
+    config = load_config(call, out).config
+    profile = sandbox_of(call, config)
+    limits = limits_of(call)
+    config = widened(call, config, limits)
+    app = make_app(config, call, out)
+    streams = _streams(call, out)
+    interp = _interpreter(call, app, profile, limits, script, streams)
+    try:
+        if expression and interp.check(b"return " + source, name) is None:
+            source = b"return " + source
+        if call.get("check"):
+            return _check(interp, source, name, out)
+        if seed is not None:
+            interp.begin(f"math.randomseed({seed})".encode(), "=seed")
+        outcome, signal = _to_the_end(interp, app, source, name, streams)
+    finally:
+        drive(interp.close())
+        close(app)
+    if streams[0].broken:
+        raise BrokenPipeError
+    return _report(call, out, app, interp, outcome, signal, streams, script)
+
+
+def _interpreter(
+    call: Call, app: App, profile: str, limits: dict[str, int], script: str | None, streams: tuple[Sink, Sink]
+) -> Interpreter:
+    from llmspell.lua.engine import Interpreter
+
+    stdout: Any = streams[0]
+    stderr: Any = streams[1]
+    return Interpreter(
+        app,
+        profile=profile,
+        limits=limits,
+        script=script,
+        args=[*call.args[1:], *(call.rest or ())],
+        stdout=stdout,
+        stderr=stderr,
+        stdin=sys.stdin.buffer if sys.stdin is not None else None,
+        budget=budget_of(call),
+    )
+
+
+def _streams(call: Call, out: Output) -> tuple[Sink, Sink]:
+    if out.plain:
+        return Sink("stdout", sys.stdout.buffer, keep=False), Sink("stderr", sys.stderr.buffer, keep=False)
+    events = out if out.form == "jsonl" and call.get("stream") else None
+    return Sink("stdout", None, keep=True, events=events), Sink("stderr", None, keep=True, events=events)
+
+
+def _to_the_end(
+    interp: Interpreter, app: App, source: bytes, name: str, streams: tuple[Sink, Sink]
+) -> tuple[Outcome, int | None]:
+    """Run with SIGINT and SIGTERM turned into an interrupt; return the outcome and the signal that came."""
+    import signal
+
+    came: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        interp.interrupt()
+
+    for sink in streams:
+        sink.interrupt = interp.interrupt
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            interp.watch_signal(number)
+        outcome = interp.begin(source, name)
+        if outcome is None:
+            outcome = run_async(_finish(interp, app))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return outcome, came[0] if came else None
+
+
+async def _finish(interp: Interpreter, app: App) -> Outcome:
+    try:
+        return await interp.finish()
+    finally:
+        await interp.close()
+        await app.close()
+
+
+def _check(interp: Interpreter, source: bytes, name: str, out: Output) -> int:
+    problem = interp.check(source, name)
+    if problem is not None:
+        raise ScriptError(problem, code="syntax")
+    out.emit({"valid": True}, "")
+    return 0
+
+
+def _report(
+    call: Call,
+    out: Output,
+    app: App,
+    interp: Interpreter,
+    outcome: Outcome,
+    signal: int | None,
+    streams: tuple[Sink, Sink],
+    script: str | None,
+) -> int:
+    for warning in outcome.warnings:
+        out.warn(warning)
+    error = outcome.error
+    values: list[Any] = [] if error is not None or outcome.exit_code is not None else outcome.values
+    wanted = not out.plain or bool(call.get("print_result"))
+    if error is None and wanted and outcome.unconvertible is not None:
+        error = outcome.unconvertible
+    code = _exit_code(outcome, error, signal)
+    if out.plain:
+        return _plain_report(call, out, outcome, error, values, code)
+    from llmspell.cli.run_report import document, payload_error
+
+    payload = document(call, app, interp, outcome, values, streams, script)
+    out.emit(payload, "", error=None if error is None else payload_error(error))
+    return code
+
+
+def _plain_report(
+    call: Call, out: Output, outcome: Outcome, error: LLMSpellError | None, values: list[Any], code: int
+) -> int:
+    from llmspell.cli.output import to_json
+
+    if error is not None:
+        wire = error.to_wire()
+        if out.level in ("off", "error", "warn"):
+            wire.pop("traceback", None)
+        out.fail(wire)
+        return code
+    if call.get("print_result") and values and values[0] is not None:
+        out.write(to_json(values[0]) + "\n")
+    if out.form == "pretty":
+        out.note(f"{outcome.duration_ms} ms, {outcome.used['memory_bytes']['used']} bytes of Lua memory")
+    return code
+
+
+def _exit_code(outcome: Outcome, error: LLMSpellError | None, signal: int | None) -> int:
+    if outcome.exit_code is not None:
+        return outcome.exit_code % 256
+    if error is None:
+        return 0
+    if error.kind == "cancelled":
+        return (
+            TERMINATED if signal == 15 else INTERRUPTED if signal else FAILED if outcome.error is None else INTERRUPTED
+        )
+    return code_of(error)
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        source = sys.stdin.buffer.read()
+    else:
+        try:
+            with open(path, "rb") as file:
+                source = file.read()
+        except FileNotFoundError as error:
+            raise NotFound(f"no script {path}", details={"path": path}) from error
+        except OSError as error:
+            raise ScriptError(f"cannot read the script {path}: {error.strerror}", details={"path": path}) from error
+    # a first line `#!...` names the interpreter to the shell and is none of Lua's
+    return b"--" + source if source.startswith(b"#") else source

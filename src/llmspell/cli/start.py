@@ -1,0 +1,164 @@
+"""What commands that read the configuration share: loading it, the App, running a coroutine, closing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llmspell.cli.grammar import UsageError
+from llmspell.cli.table import FORMATS
+from llmspell.config.terminal import environment, home_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any, TypeVar
+
+    from llmspell.app import App
+    from llmspell.cli.grammar import Call
+    from llmspell.cli.output import Output
+    from llmspell.config import Config, Loaded
+
+    T = TypeVar("T")
+
+RAG_PROFILES = {"development": "rag-dev", "production": "rag-prod"}
+
+
+def load_config(call: Call, out: Output, *, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """Return the effective configuration, its warnings written; `cli.output` and `cli.color` are put in force."""
+    from llmspell.config.loading import load
+
+    environ = environment()
+    if call.flag("offline"):
+        environ["LLMSPELL_OFFLINE"] = "1"
+    explicit = call.flag("config")
+    loaded = load(
+        explicit=os.path.abspath(explicit) if explicit else None,  # noqa: PTH100  # a plain string is wanted
+        profile=_profiles(call, environ),
+        sets=call.flag("set") or (),
+        environ=environ,
+        cwd=Path.cwd(),
+        home=Path(home_folder(call.flag("home"))),
+        flags=flags,
+    )
+    if call.flag("output") is None and "cli.output" in loaded.origin and "LLMSPELL_OUTPUT" not in environ:
+        out.form = loaded.config.cli.output if loaded.config.cli.output in FORMATS else out.form
+    if call.flag("color") is None:
+        out.color = loaded.config.cli.color
+    for warning in loaded.warnings:
+        out.warn(warning)
+    return loaded
+
+
+def start(call: Call, out: Output) -> App:
+    """Return the App of the call."""
+    return make_app(load_config(call, out).config, call, out)
+
+
+def make_app(config: Config, call: Call, out: Output) -> App:
+    """Return the App of a configuration; diagnostics beyond warnings go to standard error."""
+    from llmspell.app import App
+
+    if out.level in ("info", "debug", "trace"):
+        from llmspell.metrics.logs import install
+
+        install(out.level, as_json=config.logging.format == "json")
+    return App(config, home=Path(home_folder(call.flag("home"))), cwd=Path.cwd())
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a new loop, uvloop where it is installed."""
+    run: Callable[[Coroutine[Any, Any, T]], T]
+    try:
+        import uvloop
+
+        run = uvloop.run
+    except ImportError:
+        import asyncio
+
+        run = asyncio.run
+    return run(work)
+
+
+async def closing(app: App, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, then close the App on the same loop."""
+    try:
+        return await work
+    finally:
+        await app.close()
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that has nothing to wait for, without a loop; with one when it does wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("the coroutine waits: run it on a loop")
+
+
+def close(app: App) -> None:
+    """Close an App that ran without a loop."""
+    if "providers" in app.__dict__ or "http" in app.__dict__:
+        run_async(app.close())
+    else:
+        drive(app.close())
+
+
+def whole(call: Call, key: str, least: int = 1) -> int | None:
+    """Return the whole number of an option, None when it is absent. Raises UsageError."""
+    text = call.get(key)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < least:
+        raise UsageError(f"--{key.replace('_', '-')} {text}: expected a whole number of at least {least}")
+    return int(text)
+
+
+def real(call: Call, key: str, *, above: float | None = 0.0) -> float | None:
+    """Return the number of an option, None when it is absent. Raises UsageError."""
+    text = call.get(key)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not (value > above if above is not None else value == value):
+        raise UsageError(f"--{key.replace('_', '-')} {text}: expected a number" + (" above 0" if above == 0 else ""))
+    return value
+
+
+def duration(call: Call, key: str) -> float | None:
+    """Return the seconds of an option such as `30`, `500ms`, `2m`; None when it is absent. Raises UsageError."""
+    return _scaled(call, key, "seconds", "a time such as 30, 500ms, 2m, 1h")
+
+
+def size(call: Call, key: str) -> int | None:
+    """Return the bytes of an option such as `64m`; None when it is absent. Raises UsageError."""
+    found = _scaled(call, key, "size", "a size such as 1000000, 64k, 10m, 1g")
+    return None if found is None else int(found)
+
+
+def _scaled(call: Call, key: str, kind: str, expected: str) -> float | None:
+    text = call.get(key)
+    if text is None:
+        return None
+    from llmspell.config import units
+
+    value: float | None = getattr(units, kind)(text)
+    if value is None:
+        raise UsageError(f"--{key.replace('_', '-')} {text}: expected {expected}")
+    return value
+
+
+def _profiles(call: Call, environ: Mapping[str, str]) -> str | None:
+    spec: str | None = call.flag("profile")
+    rag = call.get("rag_profile")
+    if rag is None:
+        return spec
+    base = spec or environ.get("LLMSPELL_PROFILE")
+    chosen = RAG_PROFILES.get(rag, rag)
+    return f"{base},{chosen}" if base else chosen
