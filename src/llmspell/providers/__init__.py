@@ -37,4 +37,6 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, '_base')}"), name)
+    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, '_base')}"), name)
+    globals()[name] = value
+    return value

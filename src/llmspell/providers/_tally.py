@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmspell.base.types import Usage
 
 if TYPE_CHECKING:
     from llmspell.metrics import Metrics
+    from llmspell.metrics.registry import Family
 
 _NAMES = ("requests", "failures", "input_tokens", "output_tokens", "cost_usd")
+_MAX_CELLS = 1000
+
+
+class _Cell:
+    """One series of a metric, looked up once; again only after the metric was reset, which gives it a new table."""
+
+    __slots__ = ("_family", "_home", "_labels", "_series")
+
+    def __init__(self, family: Family, labels: dict[str, str]) -> None:
+        self._family = family
+        self._labels = labels
+        self._home: object = None
+        self._series: Any = None
+
+    def get(self) -> Any:
+        home = self._family.series
+        if home is not self._home:
+            self._home, self._series = home, self._family.at(self._labels)
+        return self._series
 
 
 class Tally:
@@ -20,6 +40,7 @@ class Tally:
         self._rows: dict[str, list[float]] = {}
         self._lock = threading.Lock()  # protects _rows
         self._metrics = metrics
+        self._cells: dict[tuple[str, str], tuple[_Cell, ...]] = {}
 
     def count(self, provider: str, model: str, usage: Usage | None, *, latency_ms: int) -> None:
         """Count one call; `usage` None means it failed."""
@@ -36,17 +57,21 @@ class Tally:
             self._mirror(self._metrics, provider, model, usage, latency_ms)
 
     def _mirror(self, metrics: Metrics, provider: str, model: str, usage: Usage | None, latency_ms: int) -> None:
-        status = "error" if usage is None else "ok"
-        calls = metrics.counter("llmspell_model_calls_total")
-        calls.inc(provider=provider, model=model, status=status)
+        cells = self._cells.get((provider, model))
+        if cells is None:
+            if len(self._cells) >= _MAX_CELLS:
+                self._cells.clear()
+            cells = self._cells[(provider, model)] = _cells(metrics, provider, model)
+        ok, failed, sent, made, cost, duration = cells
         if usage is None:
+            failed.get().inc()
             return
-        metrics.histogram("llmspell_model_seconds").observe(latency_ms / 1000, provider=provider)
-        tokens = metrics.counter("llmspell_tokens_total")
-        tokens.inc(usage.input_tokens, provider=provider, model=model, direction="input")
-        tokens.inc(usage.output_tokens, provider=provider, model=model, direction="output")
+        ok.get().inc()
+        sent.get().inc(usage.input_tokens)
+        made.get().inc(usage.output_tokens)
+        duration.get().observe(latency_ms / 1000)
         if usage.cost_usd:
-            metrics.counter("llmspell_cost_usd_total").inc(usage.cost_usd, provider=provider, model=model)
+            cost.get().inc(usage.cost_usd)
 
     def read(self, provider: str | None = None) -> dict[str, int | float]:
         """Return the counts of one provider, or their sum."""
@@ -56,3 +81,16 @@ class Tally:
         counts: dict[str, int | float] = {name: int(value) for name, value in zip(_NAMES, sums, strict=True)}
         counts["cost_usd"] = float(sums[-1])
         return counts
+
+
+def _cells(metrics: Metrics, provider: str, model: str) -> tuple[_Cell, ...]:
+    name = {"provider": provider, "model": model}
+    calls, tokens = metrics.counter("llmspell_model_calls_total"), metrics.counter("llmspell_tokens_total")
+    return (
+        _Cell(calls, {**name, "status": "ok"}),
+        _Cell(calls, {**name, "status": "error"}),
+        _Cell(tokens, {**name, "direction": "input"}),
+        _Cell(tokens, {**name, "direction": "output"}),
+        _Cell(metrics.counter("llmspell_cost_usd_total"), name),
+        _Cell(metrics.histogram("llmspell_model_seconds"), {"provider": provider}),
+    )
