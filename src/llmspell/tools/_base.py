@@ -63,7 +63,8 @@ Levels. safe: pure computation. restricted: confined file, network, process acce
 be confined or undone. The header's level is the default of the operations.
 
 A Case is an offline self-test: the call validates, and the envelope contains `expect` (dicts by key, lists by item,
-floats to 1e-9). `files={"a.txt": "text"}` are written below the working directory first; relative paths resolve there.
+floats to 1e-9). Each runs in a fresh working directory, where relative paths resolve; `files={"a.txt": "text"}` are
+written there first.
 """
 
 from __future__ import annotations
@@ -277,7 +278,8 @@ class ToolHeader:
 
     default: operation used when a call names none. timeout_ms: None takes the configured default. text: field of a
     dict result that is the primary text.
-    extra: pip extra the tool needs. options: parameters may also stand in one object `options`. Hints (read_only, destructive, idempotent, open_world) describe effects to models.
+    extra: pip extra the tool needs. options: parameters may also stand in one object `options`.
+    Hints (read_only, destructive, idempotent, open_world) describe effects to models.
     """
 
     def __init__(

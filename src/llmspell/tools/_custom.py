@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmspell.errors import InvalidArgument
+from llmspell.tools._spec import compile_schema
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPES = {
@@ -111,8 +112,8 @@ def _compile_check(name: str, schema: dict[str, Any]) -> None:
     import jsonschema_rs
 
     try:
-        jsonschema_rs.Draft202012Validator(schema)
-    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        compile_schema(schema)
+    except (ValueError, OverflowError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         raise InvalidArgument(
             f"the parameters of tool '{name}' are not a valid JSON Schema: {str(error)[:300]}",
             details={"name": "parameters"},

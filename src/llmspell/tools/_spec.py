@@ -123,10 +123,8 @@ class Op:
     @cached_property
     def validator(self) -> Any:
         """The compiled validator. Values are masked in its messages, because a value may be a secret."""
-        import jsonschema_rs
-
         checked = {**self.schema, "properties": {p.name: _checkable(p) for p in self.params.values()}}
-        return jsonschema_rs.Draft202012Validator(checked, mask="value", validate_formats=True)
+        return compile_schema(checked)
 
     def info(self) -> dict[str, Any]:
         """Return what lists and manifests show."""
@@ -321,6 +319,23 @@ def compile_script(
     spec = Spec(name, header, [op], description=header.description, source="script", single=True)
     spec.__dict__["output_schema"] = output_schema
     return spec
+
+
+def compile_schema(schema: Schema) -> Any:
+    """Return a validator that follows no reference outside the schema and gives up on patterns that backtrack."""
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(
+        schema,
+        mask="value",
+        validate_formats=True,
+        retriever=_refuse_reference,
+        pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
+    )
+
+
+def _refuse_reference(uri: str) -> Any:
+    raise ValueError(f"references outside the schema are not followed ({uri})")
 
 
 def first_paragraph(doc: str | None) -> str:
