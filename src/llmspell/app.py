@@ -175,6 +175,33 @@ class Lane:
         return make_agents(self.app, self.tools)
 
     @cached_property
+    def debug(self) -> DebugLog:
+        """The log of this interpreter's scripts; what `logging.level` lets through goes to standard error."""
+        from llmspell.metrics.debuglog import RANKS, DebugLog
+        from llmspell.security import redact_value
+
+        settings, shown = self.config.debug, RANKS[self.config.logging.level]
+
+        def sink(rank: int, line: str) -> None:
+            if rank <= shown:
+                self.write("stderr", (line + "\n").encode("utf-8", "replace"))
+
+        log = DebugLog(
+            sink=sink if settings.output_stderr else None,
+            redact=redact_value,
+            memory=lambda: int(self.used()["memory_bytes"]["used"]),
+            module=self.script,
+            level=settings.level,
+            enabled=settings.enabled,
+            keep=settings.output_buffer_max_entries if settings.output_buffer_enabled else 0,
+        )
+        for patterns, enabled in ((settings.module_filters_enabled, True), (settings.module_filters_disabled, False)):
+            for pattern in patterns:
+                log.filters.add_plain(pattern, enabled)
+        log.filters.set_default(not settings.module_filters_enabled)
+        return log
+
+    @cached_property
     def context(self) -> Context:
         """The context that calls of this interpreter's scripts begin with."""
         from llmspell.base.context import Context

@@ -50,6 +50,7 @@ class DebugLog:
 
     sink: called with the rank of a level (1 error .. 5 trace) and a finished line. redact: masks secrets in plain data.
     memory: bytes in use, for timers. module: name used where a call gives none. level: threshold at the start.
+    keep: number of entries in the ring.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class DebugLog:
         module: str | None = None,
         level: str = "info",
         enabled: bool = True,
+        keep: int = KEEP,
     ) -> None:
         self._sink = sink
         self._redact = redact or (lambda data: data)
         self._memory = memory or (lambda: 0)
         self.module = module
         self.filters = Filters()
-        self._entries: deque[Entry] = deque(maxlen=KEEP)
+        self._entries: deque[Entry] = deque(maxlen=keep)
         self._level = level
         self._enabled = enabled
         self._threshold = RANKS[level] if enabled else 0

@@ -151,6 +151,10 @@ class Family:
                 found = self.series.setdefault(key, made)
         return found
 
+    def peek(self, labels: Mapping[str, Any]) -> Any:
+        """Return the Series or Histogram of a set of labels, or None."""
+        return self.series.get(_labels(labels) if labels else ())
+
     def inc(self, n: float = 1, **labels: Any) -> None:
         """Add to a counter or gauge."""
         self.at(labels).inc(n)
