@@ -9,6 +9,7 @@ from llmspell.config.origin import ENVIRONMENT, Entry, Layer, Problem
 
 # tables of tools that are not named after one tool
 TOOL_TABLES = frozenset({"web_search", "process", "media", "database", "email", "system"})
+EVERY_TOOL = ("timeout_ms", "max_concurrent", "rate_limit_per_minute")
 
 
 def flatten(layers: list[Layer], problems: list[Problem], warnings: list[str]) -> list[Entry]:
@@ -48,6 +49,8 @@ class _Walk:
         elif aliases.covers(aliases.ABSENT, canonical):
             section = aliases.covers(aliases.ABSENT, canonical)
             self.problem(layer, canonical, given, f"{canonical}: this build has no {section}; remove the section")
+        elif canonical in schema.sections() and isinstance(value, dict):
+            self.table(layer, value, f"{canonical}.", f"{given}.")
         elif canonical.startswith("tools.") and self.is_tool_option(canonical):
             self.tool(layer, value, canonical, given)
         elif schema.is_section(canonical) and isinstance(value, dict):
@@ -68,7 +71,9 @@ class _Walk:
 
     def tool(self, layer: Layer, value: Any, path: str, given: str) -> None:
         name = path.split(".")[1]
-        if name not in tool_tables() or path in schema.sections() or f"tools.{name}" in schema.sections():
+        # a tool may share its name with a section; only what every tool has is then an option of the tool
+        shared = f"tools.{name}" in schema.sections() and path.split(".")[2:] not in ([key] for key in EVERY_TOOL)
+        if name not in tool_tables() or shared:
             self.unknown(layer, path, given)
         elif path.count(".") > 1:
             head, last = path.split(".", 2)[:2], path.split(".", 2)[2]

@@ -199,7 +199,7 @@ def to_plain(tree: Any, *, mask: bool | Callable[[Any], Any] = True) -> dict[str
         if name == "origins":
             continue
         if name in ("defined", "options") and type(tree) in (model.Providers, model.Tools):
-            result |= {entry: _plain(table, shown) for entry, table in value.items()}
+            result |= {entry: {**result.get(entry, {}), **_plain(table, shown)} for entry, table in value.items()}
             continue
         *groups, last = key_of(type(tree), name).split(".")
         target = result

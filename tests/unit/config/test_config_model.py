@@ -1,11 +1,14 @@
 """The tree, its table of keys, masking, and editing of files."""
 
+import re
 import tomllib
 
+import jsonschema_rs
 import msgspec
 import pytest
 
-from llmspell.config import Config, model, schema
+from llmspell.config import Config, load, model, schema
+from llmspell.config.describe import commented, json_schema
 from llmspell.config.env import flat_names, name_of
 from llmspell.config.overlay import Overlay
 from llmspell.config.secrets import is_secret_name, mask, mask_url, resolve
@@ -133,3 +136,23 @@ def test_an_overlay_takes_nothing_when_values_contradict():
     with pytest.raises(ConfigurationError):
         overlay.apply(overlay.check("rag.chunking", {"overlap": 600, "min_chunk_size": 1}))
     assert overlay.current == Config()
+
+
+def test_the_commented_file_is_valid_as_it_is_and_with_every_comment_removed(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(commented())
+    options = {"environ": {"HOME": str(tmp_path)}, "cwd": tmp_path, "home": None, "explicit": path}
+    assert load(**options).origin == {}
+    lines = [re.sub(r"^# (\[.*\]|[a-z_0-9]+ = .*)$", r"\1", line) for line in commented().splitlines()]
+    path.write_text("\n".join(line for line in lines if not line.endswith('= ""')))
+    loaded = load(**options)
+    assert loaded.warnings == ()
+    assert set(loaded.origin) > {"tools.network.retry.max_attempts", "rag.chunking.overlap", "debug.output.file.append"}
+
+
+def test_the_json_schema_accepts_the_defaults_and_refuses_unknown_keys():
+    validator = jsonschema_rs.validator_for(json_schema())
+    plain = Config(providers=model.Providers(defined={"a": model.Provider()})).to_dict()
+    assert [error.message for error in validator.iter_errors(plain)] == []
+    assert not validator.is_valid({"rag": {"enabeld": True}})
+    assert not validator.is_valid({"providers": {"a": {"max_retries": -1}}})
