@@ -7,6 +7,7 @@
 namespace py = pybind11;
 
 void bind_embed(py::module_& module);
+void bind_text(py::module_& module);
 void bind_vectors(py::module_& module);
 #ifdef LLMSPELL_GUARD
 void bind_guard(py::module_& module);
@@ -37,6 +38,7 @@ PYBIND11_MODULE(_native, module) {
     spell::bind::fill_error_table();
     module.def("cpu", &describe_cpu, "Return what the processor can do (bool per feature) and the level in use.");
     bind_embed(module);
+    bind_text(module);
     bind_vectors(module);
 #ifdef LLMSPELL_GUARD
     bind_guard(module);

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from llmspell._core._native import HashEmbedder as HashEmbedder
     from llmspell._core._native import Hits as Hits
     from llmspell._core._native import VectorIndex as VectorIndex
+    from llmspell._core._native import count_tokens as count_tokens
     from llmspell._core._native import cpu as cpu
+    from llmspell._core._native import cut as cut
 
 _CODEC = frozenset({"DEFAULT", "Ext", "Limits", "check", "pack", "unpack"})
 

@@ -1,4 +1,7 @@
-"""Objects that own memory, over the C++ library spellcore. Any thread may call them; the GIL is released while they work."""
+"""Objects that own memory, over the C++ library spellcore.
+
+Any thread may call them; the GIL is released while they work.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,6 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 
 def cpu() -> dict[str, bool | str]:
     """Return what the processor can do (a bool per feature) and the SIMD level `detected` and `active`."""
+
+def cut(text: str, *, size: int, overlap: int = 0, unit: str = "tokens", at: str = "sentence") -> NDArray[np.int64]:
+    """Return the windows of a text as byte ranges of its UTF-8 form, shape (n, 2), ascending.
+
+    unit: of size and overlap: tokens (estimated), chars (code points), bytes. at: sentence and word move the end of a
+    window back to such a boundary within its last fifth; grapheme cuts at the size. overlap: less than size. Never
+    inside a grapheme cluster: a window exceeds `size` only by being one cluster. Without overlap the parts are the text.
+    Linear in the text. Raises InvalidArgument.
+    Source: Unicode Standard Annex 29 for the clusters.
+    """
+
+def count_tokens(text: str) -> int:
+    """Estimate how many tokens a text costs, by script, without a vocabulary."""
 
 class HashEmbedder:
     """Embed texts by the words and spellings they share: no weights, no download, no meaning.
