@@ -119,7 +119,7 @@ def authorize(auth: Mapping[str, Any], headers: dict[str, str], query: dict[str,
     elif kind == "bearer":
         headers.update(_secret_header("Authorization", f"Bearer {_part(auth, 'token')}"))
     elif kind == "api_key" and auth.get("in", "header") == "query":
-        query[str(auth.get("header_name") or auth.get("name") or "api_key")] = _part(auth, "key")
+        query[str(auth.get("header_name") or "api_key")] = _part(auth, "key")
     elif kind == "api_key":
         headers.update(_secret_header(str(auth.get("header_name") or "X-API-Key"), _part(auth, "key")))
     elif kind == "custom" and isinstance(auth.get("headers"), Mapping):

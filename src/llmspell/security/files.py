@@ -76,6 +76,11 @@ class FileAccess:
             return False
         return True
 
+    def admits(self, real: AnyPath) -> bool:
+        """Tell whether an entry found below a resolved folder may be shown and visited; its links are not followed."""
+        text = os.fsdecode(real)
+        return self._off is None and self._rules.covers(text, self._granted) and not self._rules.is_denied(text)
+
     def open(
         self,
         path: AnyPath,
