@@ -14,10 +14,9 @@ from llmspell.errors import ValidationError
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 32
-FUNCTIONS = frozenset(
-    ("len", "lower", "upper", "trim", "int", "float", "str", "abs", "min", "max", "round", "number", "string")
-    + ("exists", "empty", "type", "now", "default")
-)
+_CONVERTERS = {"int", "float", "str", "number", "string", "type", "default"}
+_OF_NUMBERS = {"abs", "min", "max", "round", "now"}
+FUNCTIONS = frozenset({"len", "lower", "upper", "trim", "exists", "empty"} | _CONVERTERS | _OF_NUMBERS)
 WORDS = frozenset({"or", "and", "not", "in", "contains", "matches", "starts_with", "ends_with"})
 LITERALS = {"true": True, "false": False, "nil": None, "null": None}
 COMPARE = frozenset(
