@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from llmspell.agents import input as asked
 from llmspell.agents import settings
 from llmspell.agents.alerts import Alerts
@@ -23,7 +25,6 @@ from llmspell.agents.structured import Schema
 from llmspell.agents.waiting import AgentStream, Stopper, hand_over, stoppable
 from llmspell.base.budget import Budget, Ledger
 from llmspell.base.clock import monotonic
-from llmspell.base.context import Context
 from llmspell.base.ids import uuid4
 from llmspell.errors import ComponentError, LLMSpellError, SecurityError, ValidationError
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from llmspell.agents.compose import Team
     from llmspell.agents.contexts import Contexts
     from llmspell.agents.toolbox import Toolbox
+    from llmspell.base.context import Context
 
 WINDOW_SHARE = 0.9
 MODEL_FREE = ("basic", "function", "composite")
@@ -45,8 +47,8 @@ class Host(Protocol):
     warn: Callable[[str], None] | None
     present: Callable[[Any], Any]
 
-    def root(self, **fields: Any) -> Context:
-        """Return a context for a run nobody else is part of."""
+    def base(self) -> Context:
+        """Return what a run begins with that nobody else is part of."""
         ...
 
     def model_of(self, config: AgentConfig, script: Any) -> Model:
@@ -209,14 +211,17 @@ class Agent:
             fields.update(self._host.contexts.identity(ask.context_id))
             fields.pop("security", None)
             fields["data"] = self._host.contexts.data(ask.context_id)
-        ledger = self._node(config, context)
+        base = self._host.base() if context is None else context
+        ledger = self._node(config, base)
         if ledger is not None:
             fields["ledger"] = ledger
         if context is None:
-            inner = self._host.root(max_depth=config.max_recursion_depth, **fields)
+            if base.deadline is not None:
+                fields["deadline"] = min(deadline, base.deadline)
+            inner = replace(base, execution_id=uuid4(), max_depth=config.max_recursion_depth, **fields)
         else:
-            depth = min(context.max_depth, context.depth + config.max_recursion_depth)
-            inner = context.child(max_depth=depth, **fields)
+            depth = min(base.max_depth, base.depth + config.max_recursion_depth)
+            inner = base.child(max_depth=depth, **fields)
         if inner.deadline is not None and inner.deadline < deadline:
             limit_s = None  # type: ignore[assignment] # the caller's deadline binds, not the agent's own
         stopper = Stopper(self.name, deadline=inner.deadline, limit_s=limit_s)
@@ -227,9 +232,9 @@ class Agent:
         self._host.running(inner.execution_id, inner.parent_id)
         return run
 
-    def _node(self, config: AgentConfig, context: Context | None) -> Ledger | None:
+    def _node(self, config: AgentConfig, context: Context) -> Ledger | None:
         """Return the budget node of a run, None when no budget is in force."""
-        above = None if context is None else context.ledger
+        above = context.ledger
         own = self._budget if config.budget is self.config.budget else Budget.parse(config.budget)
         if own.per == "agent" or own.empty:
             own = Budget()

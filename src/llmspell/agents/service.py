@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from llmspell.agents import settings, templates
 from llmspell.agents.agent import Agent
 from llmspell.agents.asking import Model, Target, call_options
@@ -18,7 +20,6 @@ from llmspell.errors import ComponentError, InternalError, LLMSpellError, Valida
 
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig
-    from llmspell.base.types import Level
     from llmspell.config.model import Agents as Defaults
     from llmspell.providers import Providers
     from llmspell.state import StateStore
@@ -40,9 +41,9 @@ WRAP_SCHEMA = {
 class Agents:
     """All agents of one interpreter; used from its thread only.
 
-    state: gives the state store at first use. level: ceiling of the tools its runs may call. untrusted: addresses and
-    keys come from scripts of profile `safe`. strict: an unknown option is an error; else `warn` gets a sentence.
-    present: how stream callbacks see a Chunk. fields: gives session and tenant of a run nobody else is part of.
+    state: gives the state store at first use. context: gives what a run begins with that nobody else is part of:
+    level, session, tenant, budget. untrusted: addresses and keys come from scripts of profile `safe`. strict: an
+    unknown option is an error; else `warn` gets a sentence. `present` says how stream callbacks see a Chunk.
     """
 
     def __init__(
@@ -52,11 +53,10 @@ class Agents:
         *,
         state: Callable[[], StateStore],
         config: Defaults | None = None,
-        level: Level = "restricted",
+        context: Callable[[], Context] = Context,
         untrusted: bool = False,
         strict: bool = False,
         warn: Callable[[str], None] | None = None,
-        fields: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.providers = providers
         self.tools = tools
@@ -65,10 +65,10 @@ class Agents:
         self.warn = _refuse if strict else warn
         self.present: Callable[[Any], Any] = chunk_wire
         self._defaults = config
-        self._level = level
+        self._context = context
         self._untrusted = untrusted
-        self._fields = fields
         self._instances: dict[str, Agent] = {}
+        self._by_id: dict[str, Agent] = {}
         self._definitions: dict[str, dict[str, Any]] = {}
         self._wrapped: dict[str, tuple[str, bool]] = {}
         self._parents: dict[str, str | None] = {}
@@ -129,6 +129,7 @@ class Agents:
         if config.type == "tool-orchestrator" and not config.tools:
             config = settings.build({**{f: getattr(config, f) for f in settings.FIELDS}, "tools": ["*"]})
         agent = self._instances[config.name] = Agent(config, self, team)
+        self._by_id[agent.id] = agent
         return agent
 
     def create_from_template(self, template: str, params: Mapping[str, Any] | None = None) -> Agent:
@@ -154,24 +155,31 @@ class Agents:
             team_fields["handler"] = table["combine"]
         if table.get("min_agreement") is not None:
             team_fields.setdefault("threshold", table["min_agreement"])
+        members = [self._known(name) for name in members]
+        for field in ("fallback_agent", "judge"):
+            if isinstance(team_fields.get(field), str):
+                team_fields[field] = self._known(team_fields[field])
         team_fields.update(agents=members, strategy=strategy_of(table))
         rest = {key: value for key, value in table.items() if key not in TEAM_KEYS}
         config = self._parse({"description": f"Team of {', '.join(members)}", **rest, "type": "composite"})
         return self._add(config, Team(config.name, _team_config(team_fields), self.require))
 
     def _known(self, name: str) -> str:
-        self.require(name)
-        return name
+        return self.require(name).name
+
+    def find(self, name: str) -> Agent | None:
+        """Return the instance of a name or an id, or None."""
+        return self._instances.get(name) or self._by_id.get(name)
 
     def get(self, name: str) -> Agent | None:
-        """Return an agent, building it from its definition at first use, or None."""
-        agent = self._instances.get(name)
+        """Return an agent by name or id, building it from its definition at first use, or None."""
+        agent = self.find(name)
         if agent is None and name in self._definitions:
             return self.create({**self._definitions[name], "name": name})
         return agent
 
     def require(self, name: str) -> Agent:
-        """Return an agent. Raises ComponentError `not_found`."""
+        """Return an agent by name or id. Raises ComponentError `not_found`."""
         agent = self.get(name)
         if agent is None:
             from llmspell.base.registry import nearest
@@ -188,7 +196,7 @@ class Agents:
 
     def exists(self, name: str) -> bool:
         """Whether there is an agent or a definition of that name."""
-        return name in self._instances or name in self._definitions
+        return self.find(name) is not None or name in self._definitions
 
     @property
     def instances(self) -> list[Agent]:
@@ -221,7 +229,7 @@ class Agents:
     def unregister(self, name: str) -> bool:
         """Forget a definition and destroy its instance; False when there is none."""
         known = self._definitions.pop(name, None) is not None
-        if name in self._instances:
+        if self.find(name) is not None:
             self.destroy(name)
             return True
         return known
@@ -229,10 +237,10 @@ class Agents:
     def destroy(self, name: str) -> None:
         """Terminate an agent and free its name. Raises ComponentError `not_found`."""
         agent = self.require(name)
-        del self._instances[name]
+        del self._instances[agent.name], self._by_id[agent.id]
         agent.close()
         for tool, (owner, _) in list(self._wrapped.items()):
-            if owner == name:
+            if owner == agent.name:
                 del self._wrapped[tool]
                 self.tools.unregister(tool)
 
@@ -254,7 +262,7 @@ class Agents:
         """
         agent = self.require(name)
         config = config or {}
-        tool = str(config.get("tool_name") or f"{name}_tool")
+        tool = str(config.get("tool_name") or f"{agent.name}_tool")
         if self.tools.get(tool) is not None:
             raise ComponentError(f"a tool named '{tool}' exists already", code="already_exists", details={"tool": tool})
 
@@ -270,15 +278,16 @@ class Agents:
             level=config.get("security_level") or "safe",
             timeout_ms=int(config.get("timeout_ms") or agent.config.max_execution_time * 1000),
         )
-        self._wrapped[tool] = (name, bool(config.get("bundle_parameters")))
+        self._wrapped[tool] = (agent.name, bool(config.get("bundle_parameters")))
         return tool
 
     def _wrap(self, name: str) -> str | None:
         """Return the tool of an agent, made when there is none; None for an unknown agent."""
-        for tool, (owner, _) in self._wrapped.items():
-            if owner == name:
-                return tool
-        return self.wrap_as_tool(name) if self.exists(name) else None
+        agent = self.get(name)
+        if agent is None:
+            return None
+        known = (tool for tool, (owner, _) in self._wrapped.items() if owner == agent.name)
+        return next(known, None) or self.wrap_as_tool(name)
 
     @property
     def wrapped(self) -> dict[str, str]:
@@ -295,11 +304,9 @@ class Agents:
         result = await self.require(owner).execute(value, None, context)
         return {"operation": tool, "success": True, "result": result["text"], "text": result["text"]}
 
-    def root(self, **fields: Any) -> Context:
-        """Return a context for a run nobody else is part of."""
-        if self._fields is not None:
-            fields = {**self._fields(), **fields}
-        return Context(level=self._level, **fields)
+    def base(self) -> Context:
+        """Return what a run begins with that nobody else is part of."""
+        return self._context()
 
     def model_of(self, config: AgentConfig, script: Any) -> Model:
         """Return the model of some settings and its fallbacks. Raises ConfigurationError."""
@@ -352,8 +359,6 @@ class Agents:
 
 
 def _team_config(fields: dict[str, Any]) -> TeamConfig:
-    import msgspec
-
     try:
         return msgspec.convert(fields, TeamConfig)
     except msgspec.ValidationError as error:
