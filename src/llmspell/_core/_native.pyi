@@ -17,7 +17,8 @@ def cut(text: str, *, size: int, overlap: int = 0, unit: str = "tokens", at: str
 
     unit: of size and overlap: tokens (estimated), chars (code points), bytes. at: sentence and word move the end of a
     window back to such a boundary within its last fifth; grapheme cuts at the size. overlap: less than size. Never
-    inside a grapheme cluster: a window exceeds `size` only by being one cluster. Without overlap the parts are the text.
+    inside a grapheme cluster: a window exceeds `size` only by being one cluster. Without overlap the parts
+    are the text.
     Linear in the text. Raises InvalidArgument.
     Source: Unicode Standard Annex 29 for the clusters.
     """

@@ -1,0 +1,84 @@
+#include <array>
+#include <atomic>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "embed/hash_embedder.hpp"
+#include "exact/index.hpp"
+
+using spell::exact::Index;
+using spell::exact::Metric;
+using spell::exact::Search;
+
+TEST(searches_see_each_key_once_while_a_writer_works) {
+    constexpr std::size_t count = 100, dim = 8;
+    Index index(dim, Metric::l2, 100000);
+    std::vector<std::int64_t> keys(count), more(700);
+    std::iota(keys.begin(), keys.end(), 0);
+    std::iota(more.begin(), more.end(), 1000);
+    std::vector<float> vectors(700 * dim, 0.5f);
+    CHECK(index.add(keys, vectors.data(), true));
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 3; ++i) {
+        readers.emplace_back([&] {
+            std::vector<float> out(dim);
+            while (!stop.load()) {
+                const auto found = index.search(vectors.data(), Search{.k = 2000});
+                CHECK(found);
+                std::size_t stable = 0;
+                for (const auto& hit : found.value().hits) stable += hit.key < 1000 ? 1 : 0;
+                CHECK(stable == count);
+                CHECK(index.get(std::span(keys).first(1), out.data()));
+                CHECK(index.keys());
+                CHECK(index.stats());
+            }
+        });
+    }
+    for (int round = 0; round < 40; ++round) {
+        CHECK(index.add(keys, vectors.data(), true));
+        CHECK(index.add(more, vectors.data(), true));
+        CHECK(index.remove(more).value() == 700);
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+}
+
+TEST(closing_while_others_search_is_an_error_and_not_a_crash) {
+    Index index(4, Metric::cosine, 100);
+    const std::vector<std::int64_t> keys{1, 2};
+    const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
+    CHECK(index.add(keys, vectors.data(), true));
+    std::thread reader([&] {
+        while (index.search(vectors.data(), Search{})) {
+        }
+    });
+    index.close();
+    reader.join();
+}
+
+TEST(many_queries_on_many_threads_find_the_same) {
+    Index index(4, Metric::ip, 100);
+    const std::vector<std::int64_t> keys{1, 2};
+    const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
+    CHECK(index.add(keys, vectors.data(), true));
+    std::vector<float> queries;
+    for (int i = 0; i < 50; ++i) queries.insert(queries.end(), vectors.begin() + i % 2 * 4, vectors.begin() + i % 2 * 4 + 4);
+    const auto found = index.search_many(queries.data(), 50, Search{.k = 1}, 4);
+    CHECK(found);
+    for (std::size_t i = 0; i < 50; ++i) CHECK(found.value()[i].hits[0].key == static_cast<std::int64_t>(i % 2 + 1));
+}
+
+TEST(texts_are_embedded_alike_on_many_threads) {
+    const auto made = spell::HashEmbedder::make({});
+    std::vector<std::string> owned;
+    for (int i = 0; i < 40; ++i) owned.push_back("text " + std::to_string(i));
+    const std::vector<std::string_view> texts(owned.begin(), owned.end());
+    std::vector<float> one(40 * 384), four(40 * 384);
+    CHECK(made.value().embed(texts, one.data(), 1));
+    CHECK(made.value().embed(texts, four.data(), 4));
+    CHECK(one == four);
+}
