@@ -88,7 +88,10 @@ class Exchange:
         try:
             if plain and length is not None and length <= self._limit:
                 return await response.read()
-            return b"".join([chunk async for chunk in self.chunks(response)])
+            body = b"".join([chunk async for chunk in self.chunks(response)])
+            if self.truncated:
+                response.close()
+            return body
         except LLMSpellError:
             response.close()
             raise

@@ -164,11 +164,17 @@ def translate(error: BaseException, host: str) -> LLMSpellError:
     if isinstance(error, (aiohttp.ClientPayloadError,)):
         return NetworkError(f"{host} ended its answer early", code="stream_truncated", details=details)
     if isinstance(error, aiohttp.ClientResponseError):
-        message = f"{host} answered with something that is not HTTP, or with too large a head: {error.message[:200]}"
+        message = (
+            f"{host} answered with something that is not HTTP, or with too large a head: {_first_line(error.message)}"
+        )
         return NetworkError(message, code="bad_response", details=details, retryable=False)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return NetworkError(f"{host} closed the connection", code="disconnected", details=details)
     return NetworkError(f"cannot reach {host}: {_reason(error)}", code="connect", details=details)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:200]
 
 
 def _reason(error: BaseException) -> str:
