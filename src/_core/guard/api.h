@@ -137,6 +137,18 @@ void spell_pack(lua_State* L, spell_guard* g, spell_buffer* b, int index, int fu
 void spell_put_array(lua_State* L, spell_buffer* b, uint32_t n);
 int spell_unpack(lua_State* L, spell_guard* g, const char* data, size_t size);
 
+/* Lua code runs from here on: the allocator may refuse again. */
+void spell_enter(spell_guard* g);
+/* Results of the host's answer on top of the stack, or its error raised. */
+int spell_finish_call(lua_State* L, spell_guard* g);
+/* Yield the number on top to the driver; `resumed` goes on with the answer on top. */
+int spell_yield_wait(lua_State* L, spell_guard* g, lua_KContext context, lua_KFunction resumed);
+int spell_is_memory_error(lua_State* L, int status);
+/* The error on top becomes what a script may catch; a tripped guard raises it further. */
+void spell_settle_error(lua_State* L, spell_guard* g, int status);
+int spell_in_set(lua_State* L, const void* key, lua_State* co);
+void spell_put_in_set(lua_State* L, const void* key, lua_State* co, int member);
+
 int spell_tostring(lua_State* L);
 int spell_invoke(lua_State* L);
 int spell_function(lua_State* L);

@@ -6,23 +6,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "api.h"
-
-enum { MAX_CAPTURES = 32, MAX_RECURSION = 200, CAPTURE_OPEN = -1, CAPTURE_POSITION = -2, STEPS_PER_CHECK = 4096 };
-static const unsigned char ESCAPE = '%';
-
-typedef struct matcher {
-  const unsigned char *subject, *subject_end, *pattern_end;
-  lua_State* L;
-  spell_guard* g;
-  int recursion, steps, captures;
-  struct {
-    const unsigned char* start;
-    ptrdiff_t size;
-  } capture[MAX_CAPTURES];
-} matcher;
-
-typedef const unsigned char* place;
+#include "match.h"
 
 static place match(matcher* m, place s, place p);
 
@@ -264,7 +248,7 @@ static place match(matcher* m, place s, place p) {
   return found;
 }
 
-static void push_capture(matcher* m, int i, place s, place e) {
+void spell_push_capture(matcher* m, int i, place s, place e) {
   if (i >= m->captures) {
     if (i != 0) luaL_error(m->L, "invalid capture index %%%d", i + 1);
     lua_pushlstring(m->L, (const char*)s, (size_t)(e - s));
@@ -281,11 +265,11 @@ static void push_capture(matcher* m, int i, place s, place e) {
 static int push_captures(matcher* m, place s, place e) {
   int n = m->captures == 0 && s != NULL ? 1 : m->captures;
   if (!lua_checkstack(m->L, n + 4)) luaL_error(m->L, "stack overflow (too many captures)");
-  for (int i = 0; i < n; i++) push_capture(m, i, s, e);
+  for (int i = 0; i < n; i++) spell_push_capture(m, i, s, e);
   return n;
 }
 
-static void prepare(matcher* m, lua_State* L, const char* s, size_t ns, const char* p, size_t np) {
+void spell_prepare(matcher* m, lua_State* L, const char* s, size_t ns, const char* p, size_t np) {
   m->L = L;
   m->g = spell_of(L);
   m->subject = (place)s;
@@ -296,7 +280,7 @@ static void prepare(matcher* m, lua_State* L, const char* s, size_t ns, const ch
   m->captures = 0;
 }
 
-static place try_at(matcher* m, place s, place p) {
+place spell_try_at(matcher* m, place s, place p) {
   m->captures = 0;
   m->recursion = MAX_RECURSION;
   return match(m, s, p);
@@ -357,12 +341,12 @@ static int search(lua_State* L, int find) {
     return 2;
   }
   matcher m;
-  prepare(&m, L, s, ns, p, np);
+  spell_prepare(&m, L, s, ns, p, np);
   place at = (place)s + init, pattern = (place)p;
   int anchored = np > 0 && *p == '^';
   pattern += anchored;
   do {
-    place end = try_at(&m, at, pattern);
+    place end = spell_try_at(&m, at, pattern);
     if (end == NULL) continue;
     if (!find) return push_captures(&m, at, end);
     lua_pushinteger(L, at - m.subject + 1);
@@ -384,11 +368,11 @@ int spell_match_at(lua_State* L) {
   size_t init = (size_t)luaL_checkinteger(L, 3) - 1;
   if (init > ns) return 0;
   matcher m;
-  prepare(&m, L, s, ns, p, np);
+  spell_prepare(&m, L, s, ns, p, np);
   int anchored = np > 0 && *p == '^';
   place at = (place)s + init;
   do {
-    place end = try_at(&m, at, (place)p + anchored);
+    place end = spell_try_at(&m, at, (place)p + anchored);
     if (end == NULL) continue;
     lua_pushinteger(L, at - m.subject + 1);
     lua_pushinteger(L, end - m.subject + 1);
@@ -405,9 +389,9 @@ static int gmatch_step(lua_State* L) {
   place at = (place)s + lua_tointegerx(L, upvalue(3), NULL);
   int64_t last = lua_tointegerx(L, upvalue(4), NULL);
   matcher m;
-  prepare(&m, L, s, ns, p, np);
+  spell_prepare(&m, L, s, ns, p, np);
   for (; at <= m.subject_end; at++) {
-    place end = try_at(&m, at, (place)p);
+    place end = spell_try_at(&m, at, (place)p);
     if (end == NULL || end - m.subject + 1 == last) continue;
     lua_pushinteger(L, end - m.subject);
     lua_copy(L, -1, upvalue(3));
@@ -430,84 +414,4 @@ int spell_gmatch(lua_State* L) {
   lua_pushinteger(L, 0);
   lua_pushcclosure(L, gmatch_step, 4);
   return 1;
-}
-
-/* -------- gsub with a string or a plain table; functions are called from the prelude, so that they may wait -------- */
-
-static void add_text(matcher* m, spell_buffer* b, place s, place e) {
-  size_t n;
-  const char* r = lua_tolstring(m->L, 3, &n);
-  for (size_t i = 0; i < n; i++) {
-    if ((unsigned char)r[i] != ESCAPE) {
-      spell_put(m->L, b, r + i, 1);
-      continue;
-    }
-    i++;
-    if (i < n && (unsigned char)r[i] == ESCAPE) {
-      spell_put(m->L, b, r + i, 1);
-    } else if (i < n && r[i] == '0') {
-      spell_put(m->L, b, s, (size_t)(e - s));
-    } else if (i < n && isdigit((unsigned char)r[i])) {
-      size_t k;
-      int index = r[i] - '1';
-      if (index >= m->captures && index != 0) luaL_error(m->L, "invalid capture index %%%d in replacement string", index + 1);
-      push_capture(m, index, s, e);
-      const char* text = lua_tolstring(m->L, -1, &k);
-      spell_put(m->L, b, text, k);
-      lua_pop(m->L, 1);
-    } else {
-      luaL_error(m->L, "invalid use of '%%' in replacement string");
-    }
-  }
-}
-
-static int add_lookup(matcher* m, spell_buffer* b, place s, place e) {
-  size_t n;
-  push_capture(m, 0, s, e);
-  lua_rawget(m->L, 3);
-  if (!lua_toboolean(m->L, -1)) {
-    lua_pop(m->L, 1);
-    spell_put(m->L, b, s, (size_t)(e - s));
-    return 0;
-  }
-  int type = lua_type(m->L, -1);
-  if (type != LUA_TSTRING && type != LUA_TNUMBER) return luaL_error(m->L, "invalid replacement value (a %s)", lua_typename(m->L, type));
-  const char* text = lua_tolstring(m->L, -1, &n);
-  spell_put(m->L, b, text, n);
-  lua_pop(m->L, 1);
-  return 1;
-}
-
-int spell_gsub(lua_State* L) {
-  size_t ns, np;
-  const char* s = luaL_checklstring(L, 1, &ns);
-  const char* p = luaL_checklstring(L, 2, &np);
-  int64_t most = luaL_optinteger(L, 4, (int64_t)ns + 1), count = 0;
-  int table = lua_istable(L, 3), anchored = np > 0 && *p == '^';
-  lua_settop(L, 4);
-  matcher m;
-  prepare(&m, L, s, ns, p, np);
-  spell_buffer* b = spell_buffer_take(L, m.g);
-  place at = (place)s, last = NULL;
-  while (count < most) {
-    place end = try_at(&m, at, (place)p + anchored);
-    if (end != NULL && end != last) {
-      count++;
-      if (table)
-        add_lookup(&m, b, at, end);
-      else
-        add_text(&m, b, at, end);
-      at = last = end;
-    } else if (at < m.subject_end) {
-      spell_put(L, b, at++, 1);
-    } else {
-      break;
-    }
-    if (anchored) break;
-  }
-  if (at < m.subject_end) spell_put(L, b, at, (size_t)(m.subject_end - at));
-  lua_pushlstring(L, b->data == NULL ? "" : b->data, b->size);
-  spell_buffer_give(m.g);
-  lua_pushinteger(L, count);
-  return 2;
 }

@@ -148,9 +148,9 @@ class Crossing:
             waiting.cancel()
 
     def answer(self, result: Any) -> bytes:
-        """Pack results: a tuple is several."""
+        """Pack results: a tuple is several; None is one nil, so that `print(G.get("absent"))` prints it."""
         if result is None:
-            return b"V\x90"
+            return b"V\x91\xc0"
         return b"V" + self.convert.encode(list(result) if type(result) is tuple else [result])
 
     def refusal(self, error: BaseException) -> bytes:

@@ -37,6 +37,7 @@ class ToolMethods:
     """What a tool handle can do; its ident is the tool's canonical name."""
 
     aliases: ClassVar[dict[str, str]] = {"invoke": "execute", "call": "execute", "getSchema": "get_schema"}
+    plain: ClassVar[bool] = True
 
     def __init__(self, app: App, lane: Any) -> None:
         self._lane = lane
@@ -75,6 +76,7 @@ class Global:
         "metrics": "stats",
     }
     handles: ClassVar[dict[str, Any]] = {"tool": ToolMethods}
+    plain: ClassVar[frozenset[str]] = frozenset({"execute", "try", "batch", "list", "discover"})
 
     def __init__(self, app: App, lane: Any) -> None:
         self._lane = lane
