@@ -42,7 +42,7 @@ _LONGEST_MS = 24 * 3600 * 1000
 class Tools:
     """All tools of one program; safe from any thread and any loop.
 
-    security, http, state, metrics: a service, or a callable that makes it at first use. level: ceiling of callers
+    security, http, state: a service, or a callable that makes it at first use. level: ceiling of callers
     that bring no context. cwd: where relative paths start.
     """
 
@@ -59,7 +59,8 @@ class Tools:
         cwd: Path | None = None,
     ) -> None:
         self._config = config
-        self._services = Services(security=security, http=http, state=state, metrics=metrics)
+        self._services = Services(security=security, http=http, state=state)
+        self._metrics = metrics
         self._effects = effects
         self._cwd = cwd or Path.cwd()
         self._anonymous = Context(level=level)
@@ -105,7 +106,7 @@ class Tools:
             )
         spec = self.catalog.require(name)
         context = context or self._anonymous
-        stats = self._stats.get(spec.name) or self._stats.setdefault(spec.name, ToolStats())
+        stats = self._stats.get(spec.name) or self._new_stats(spec.name)
         started = time.perf_counter()
         stats.active += 1
         try:
@@ -124,6 +125,18 @@ class Tools:
         else:
             stats.ended(time.perf_counter() - started, problem["kind"], problem["message"])
         return envelope
+
+    def _new_stats(self, name: str) -> ToolStats:
+        """Return fresh statistics; the series of a script's tool share one label, because scripts choose names."""
+        label = name if self.catalog.require(name).source != "script" else "script"
+        series: tuple[Any, Any, Any] | None = None
+        if self._metrics is not None:
+            total = self._metrics.counter("llmspell_tool_calls_total")
+            labels = ({"tool": label, "status": status} for status in ("success", "failure"))
+            times = self._metrics.histogram("llmspell_tool_seconds").at({"tool": label})
+            good, bad = map(total.at, labels)
+            series = (good, bad, times)
+        return self._stats.setdefault(name, ToolStats(series))
 
     async def try_call(
         self,

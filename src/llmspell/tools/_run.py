@@ -14,7 +14,7 @@ from typing import Any
 from llmspell.base.clock import monotonic
 from llmspell.base.context import Context
 from llmspell.base.offload import offload
-from llmspell.errors import SecurityError
+from llmspell.errors import CancelledError, SecurityError
 from llmspell.tools._base import Result, Services, ToolContext, ToolFailure, violation
 from llmspell.tools._check import base64_bytes, typed
 from llmspell.tools._spec import MISSING, Op, Param, Spec
@@ -64,14 +64,25 @@ class Job:
         await hop()
         import asyncio
 
-        async with asyncio.timeout(max(0.0, self.deadline - monotonic())):
-            if op.script:
-                return script_result(self.spec, await op.fn(self._with_defaults(), self._script_context()))
-            if self.ctx is not None:
-                kwargs = {**kwargs, "ctx": self.ctx}
-            if op.mode == "async":
-                return await op.fn(**kwargs)
-            return await offload(_call, op.fn, kwargs)
+        scope = asyncio.timeout(max(0.0, self.deadline - monotonic()))
+        try:
+            async with scope:
+                return await self._started(kwargs)
+        except CancelledError as error:
+            # A script's function that is cut off by the deadline reports its own cancellation.
+            if scope.expired():
+                raise TimeoutError from error
+            raise
+
+    async def _started(self, kwargs: dict[str, Any]) -> Any:
+        op = self.op
+        if op.script:
+            return script_result(self.spec, await op.fn(self._with_defaults(), self._script_context()))
+        if self.ctx is not None:
+            kwargs = {**kwargs, "ctx": self.ctx}
+        if op.mode == "async":
+            return await op.fn(**kwargs)
+        return await offload(_call, op.fn, kwargs)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the keyword arguments: paths resolved, binary decoded, records built, names as Python has them."""

@@ -12,12 +12,23 @@ class ToolStats:
     """Counters of one tool and the durations of its last 512 calls.
 
     Written without a lock: each field is one bytecode's update under the interpreter lock, and a lost count of a
-    statistic harms nobody.
+    statistic harms nobody. series: of the program's metrics: successes, failures, seconds.
     """
 
-    __slots__ = ("active", "bytes_out", "calls", "failures", "failures_by_kind", "last_error", "recent", "total_s")
+    __slots__ = (
+        "_series",
+        "active",
+        "bytes_out",
+        "calls",
+        "failures",
+        "failures_by_kind",
+        "last_error",
+        "recent",
+        "total_s",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, series: tuple[Any, Any, Any] | None = None) -> None:
+        self._series = series
         self.calls = 0
         self.failures = 0
         self.failures_by_kind: dict[str, int] = {}
@@ -32,6 +43,9 @@ class ToolStats:
         self.calls += 1
         self.total_s += duration_s
         self.recent.append(duration_s)
+        if self._series is not None:
+            self._series[kind is not None].inc()
+            self._series[2].observe(duration_s)
         if kind is not None:
             self.failures += 1
             self.failures_by_kind[kind] = self.failures_by_kind.get(kind, 0) + 1
