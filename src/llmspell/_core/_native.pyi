@@ -136,3 +136,39 @@ class VectorIndex:
     def mode(self) -> str: ...
     @property
     def name(self) -> str: ...
+
+class Guard:
+    """Control block of one Lua state: the limits and the stop flag that the unit inside the state reads and writes.
+
+    `trip`, `used`, `tripped` and `memory` are for any thread; the rest is for the thread of the interpreter.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Load the guard library at `path`."""
+
+    def attach(self, lua: str) -> None:
+        """Find the Lua C API in the loaded library at `lua`; ConfigurationError when it does not fit."""
+
+    def arm(self, *, instructions: int = 0, memory_bytes: int = 0, deadline: float | None = None) -> None:
+        """Set the limits. 0 and None: unlimited. deadline: seconds of the monotonic clock."""
+
+    def trip(self, resource: str) -> None:
+        """Stop the run: interrupt, wall_time_ms, instructions or output_bytes."""
+
+    def clear(self) -> None:
+        """Make ready for the next run."""
+
+    def used(self) -> dict[str, int | str | None]:
+        """Return instructions, memory_bytes, peak_bytes, tripped."""
+
+    def watch_signal(self, number: int) -> None:
+        """Let this signal trip the guard before its own handler runs."""
+
+    @property
+    def tripped(self) -> str | None: ...
+    @property
+    def memory(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def address(self) -> int: ...
