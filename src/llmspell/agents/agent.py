@@ -440,9 +440,20 @@ class Agent:
         """Whether the agent can work and mostly does."""
         return self.state in ("Ready", "Running", "Paused") and self.health()["status"] != "unhealthy"
 
-    def close(self) -> None:
-        """Terminate for good: runs in flight are cancelled, inline tools removed."""
+    def effective(self) -> dict[str, Any]:
+        """Return the settings in force as plain data, the key masked."""
+        wire = settings.to_wire(self.config)
+        if self.model is not None:
+            wire["model"], wire["provider"] = self.model.first.label, self.model.first.provider
+        return wire
+
+    def terminate(self) -> None:
+        """Go to Terminated for good; runs in flight are cancelled."""
         self.lifecycle.terminate()
         self.cancel_runs("the agent was terminated")
+
+    def close(self) -> None:
+        """Terminate, and give back inline tools and timers."""
+        self.terminate()
         self.alerts.close()
         self.toolbox.close()

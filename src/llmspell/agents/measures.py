@@ -12,6 +12,7 @@ from llmspell.base.clock import monotonic, rfc3339
 if TYPE_CHECKING:
     from llmspell.base.types import Usage
 
+_LOADED, _CPU_THEN = monotonic(), process_time()
 KEPT_RUNS = 1000
 HEALTH_RUNS = 20
 DEGRADED, UNHEALTHY = 0.2, 0.5
@@ -139,3 +140,21 @@ class Measures:
             value = wire.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(self, name, value)
+
+
+def process_values(agents: int, tools: int) -> dict[str, Any]:
+    """Return how many agents and tools there are, and what the process uses."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    uptime = monotonic() - _LOADED
+    cpu = process_time()
+    return {
+        "active_agents": agents,
+        "total_tools": tools,
+        "performance": {
+            "memory_usage_mb": round(used.ru_maxrss / 1024, 1),
+            "cpu_usage_percent": round(100 * (cpu - _CPU_THEN) / uptime, 2) if uptime > 0 else 0.0,
+            "uptime_seconds": round(uptime, 3),
+        },
+    }

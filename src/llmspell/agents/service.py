@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmspell.agents import settings, templates
+from llmspell.agents import directory, persist, settings, templates
 from llmspell.agents.agent import Agent
 from llmspell.agents.asking import Model, Target, call_options
 from llmspell.agents.compose import Team, TeamConfig, strategy_of
 from llmspell.agents.contexts import Contexts
+from llmspell.agents.measures import process_values
 from llmspell.agents.run import chunk_wire
 from llmspell.agents.toolbox import Toolbox
 from llmspell.base.context import Context
@@ -41,9 +42,7 @@ WRAP_SCHEMA = {
 class Agents:
     """All agents of one interpreter; used from its thread only.
 
-    state: gives the state store at first use. context: gives what a run begins with that nobody else is part of:
-    level, session, tenant, budget. untrusted: addresses and keys come from scripts of profile `safe`. strict: an
-    unknown option is an error; else `warn` gets a sentence. `present` says how stream callbacks see a Chunk.
+    state: gives the state store at first use. `present` says how stream callbacks see a Chunk.
     """
 
     def __init__(
@@ -53,28 +52,43 @@ class Agents:
         *,
         state: Callable[[], StateStore],
         config: Defaults | None = None,
-        context: Callable[[], Context] = Context,
-        untrusted: bool = False,
-        strict: bool = False,
-        warn: Callable[[str], None] | None = None,
     ) -> None:
         self.providers = providers
         self.tools = tools
         self.state = state
         self.contexts = Contexts()
-        self.warn = _refuse if strict else warn
+        self.warn: Callable[[str], None] | None = None
         self.present: Callable[[Any], Any] = chunk_wire
         self._defaults = config
-        self._context = context
-        self._untrusted = untrusted
+        self._context: Callable[[], Context] = Context
+        self._untrusted = False
         self._instances: dict[str, Agent] = {}
         self._by_id: dict[str, Agent] = {}
         self._definitions: dict[str, dict[str, Any]] = {}
         self._wrapped: dict[str, tuple[str, bool]] = {}
         self._parents: dict[str, str | None] = {}
 
-    def create(self, table: Mapping[str, Any]) -> Agent:
+    def belong(
+        self,
+        context: Callable[[], Context],
+        *,
+        untrusted: bool = False,
+        strict: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run agents on behalf of a script.
+
+        context: gives what a run begins with that nobody else is part of: level, session, tenant, budget. untrusted:
+        addresses and keys come from a script of profile `safe`. strict: an unknown option is an error; else `warn`
+        gets a sentence.
+        """
+        self._context = context
+        self._untrusted = untrusted
+        self.warn = _refuse if strict else _once(warn)
+
+    def create(self, table: Mapping[str, Any] | None = None, **fields: Any) -> Agent:
         """Build an agent from settings. Raises ComponentError `already_exists`, and what building documents."""
+        table = {**(table or {}), **fields}
         kind = table.get("type") or table.get("agent_type") or "llm"
         if kind == "composite":
             return self.create_composite(dict(table))
@@ -249,11 +263,71 @@ class Agents:
         for name in list(self._instances):
             self.destroy(name)
 
+    def listing(self, wanted: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the instances that fit a filter, sorted by name."""
+        return directory.listing(self, wanted)
+
+    def discover(self, wanted: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return templates, instances and definitions that fit a filter."""
+        return directory.discover(self, wanted)
+
+    def info(self, name: str) -> dict[str, Any] | None:
+        """Return what is known of a template, a definition or an instance, or None."""
+        return directory.info(self, name)
+
+    def details(self, name: str) -> dict[str, Any]:
+        """Return everything about an agent."""
+        return directory.details(self, name)
+
+    def hierarchy(self, name: str | None = None) -> dict[str, Any]:
+        """Return the tree of members, agents as tools, and tools."""
+        return directory.hierarchy(self, name)
+
+    def abilities(self, name: str | None = None) -> dict[str, Any]:
+        """Return for each agent what its model can do."""
+        return directory.abilities(self, name)
+
+    def template_names(self) -> list[str]:
+        """Return the ids of all templates."""
+        return list(templates.names())
+
+    def setters(self) -> list[str]:
+        """Return every key of a table of settings."""
+        return sorted(settings.KNOWN)
+
+    def totals(self) -> dict[str, Any]:
+        """Return values of the process."""
+        return process_values(len(self._instances), len(self.tools.list()))
+
     async def execute(
         self, name: str, value: Any, options: Mapping[str, Any] | None = None, context: Context | None = None
     ) -> dict[str, Any]:
         """Run an agent by name."""
         return await self.require(name).execute(value, options, context)
+
+    def set_data(self, agent: Agent, values: dict[str, Any]) -> None:
+        """Merge values into an agent's own data."""
+        persist.set_data(self.state(), agent, values)
+
+    def get_data(self, agent: Agent, key: str | None = None) -> Any:
+        """Return one value of an agent's own data, or all."""
+        return persist.get_data(self.state(), agent, key)
+
+    def save(self, agent: Agent) -> None:
+        """Save conversation, settings, own data and counters of an agent."""
+        persist.save(self.state(), agent)
+
+    def load(self, agent: Agent) -> bool:
+        """Restore what `save` saved; False when there is none."""
+        return persist.load(self.state(), agent)
+
+    def delete_saved(self, agent: Agent) -> bool:
+        """Remove what `save` saved."""
+        return persist.delete(self.state(), agent)
+
+    def reset(self, agent: Agent) -> None:
+        """Forget conversation and own data of an agent; it is Ready again."""
+        persist.reset(self.state(), agent)
 
     def wrap_as_tool(self, name: str, config: Mapping[str, Any] | None = None) -> str:
         """Make an agent a tool and return the tool's name. Raises ComponentError when that name is taken.
@@ -365,6 +439,20 @@ def _team_config(fields: dict[str, Any]) -> TeamConfig:
         what, _, where = str(error).partition(" - at ")
         field = where.strip("`").removeprefix("$").lstrip(".") or "agents"
         raise ValidationError(f"composite field '{field}': {what.lower()}", details={"field": field}) from error
+
+
+def _once(warn: Callable[[str], None] | None) -> Callable[[str], None] | None:
+    """Return a `warn` that says each sentence once."""
+    if warn is None:
+        return None
+    said: set[str] = set()
+
+    def say(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            warn(sentence)
+
+    return say
 
 
 def _refuse(sentence: str) -> None:
