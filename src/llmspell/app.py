@@ -172,7 +172,7 @@ class Lane:
     @cached_property
     def agents(self) -> Agents:
         """Agents of this interpreter."""
-        return make_agents(self.app, self.tools)
+        return make_agents(self.app, self.tools, self)
 
     @cached_property
     def debug(self) -> DebugLog:
@@ -241,15 +241,16 @@ def make_tools(app: App) -> Tools:
     )
 
 
-def make_agents(app: App, tools: Tools) -> Agents:
-    """Return a set of agents that call `tools`."""
+def make_agents(app: App, tools: Tools, lane: Lane | None = None) -> Agents:
+    """Return a set of agents that call `tools`; those of a lane run with its level, session and budget."""
     from llmspell.agents import Agents
 
-    return Agents(
-        app.providers,
-        tools,
-        state=lambda: app.state,
-        effects=app.effects,
-        metrics=app.metrics,
-        config=app.config.agents,
-    )
+    agents = Agents(app.providers, tools, state=lambda: app.state, config=app.config.agents)
+    if lane is not None:
+        agents.belong(
+            lambda: lane.context,
+            untrusted=lane.profile == "safe",
+            strict=lane.config.engines.lua.strict,
+            warn=lambda sentence: lane.debug.log("warn", sentence, "agent"),
+        )
+    return agents
