@@ -28,9 +28,7 @@ def load_config(call: Call, out: Output, *, flags: Mapping[str, Any] | None = No
     """Return the effective configuration, its warnings written; `cli.output` and `cli.color` are put in force."""
     from llmspell.config.loading import load
 
-    environ = environment()
-    if call.flag("offline"):
-        environ["LLMSPELL_OFFLINE"] = "1"
+    environ = _environ(call)
     explicit = call.flag("config")
     loaded = load(
         explicit=os.path.abspath(explicit) if explicit else None,  # noqa: PTH100  # a plain string is wanted
@@ -63,7 +61,7 @@ def make_app(config: Config, call: Call, out: Output) -> App:
         from llmspell.metrics.logs import install
 
         install(out.level, as_json=config.logging.format == "json")
-    return App(config, home=Path(home_folder(call.flag("home"))), cwd=Path.cwd())
+    return App(config, home=Path(home_folder(call.flag("home"))), cwd=Path.cwd(), environ=_environ(call))
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -152,6 +150,11 @@ def _scaled(call: Call, key: str, kind: str, expected: str) -> float | None:
     if value is None:
         raise UsageError(f"--{key.replace('_', '-')} {text}: expected {expected}")
     return value
+
+
+def _environ(call: Call) -> dict[str, str]:
+    environ = environment()
+    return {**environ, "LLMSPELL_OFFLINE": "1"} if call.flag("offline") else environ
 
 
 def _profiles(call: Call, environ: Mapping[str, str]) -> str | None:

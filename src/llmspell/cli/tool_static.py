@@ -39,11 +39,11 @@ def info(call: Call, out: Output) -> int:
         "returns": item.get("returns"),
         "annotations": item.get("annotations", {}),
     }
-    for name in ("operations", "tags", "extra", "requires"):
+    for name in ("operations", "tags", "needs", "extra"):
         if item.get(name):
             payload[name] = item[name]
     if call.get("show_schema"):
-        payload["schema"] = item.get("schema") or _schema(item)
+        payload["schema"] = _schema(str(item["name"]))
     out.emit(payload, lambda: _description(payload, out))
     return 0
 
@@ -136,13 +136,11 @@ def _row(item: dict[str, Any], aliases: bool) -> tuple[str, ...]:
     return (item["name"], item["category"], *names, item["description"])
 
 
-def _schema(item: dict[str, Any]) -> dict[str, Any]:
-    properties = {
-        one["name"]: {key: value for key, value in one.items() if key not in ("name", "required") and value is not None}
-        for one in item.get("parameters", ())
-    }
-    required = [one["name"] for one in item.get("parameters", ()) if one.get("required")]
-    return {"type": "object", "properties": properties, "required": required}
+def _schema(name: str) -> dict[str, Any]:
+    """Return the parameter schema; the one question here that imports the tool."""
+    from llmspell.tools._catalog import Catalog
+
+    return Catalog().require(name).input_schema
 
 
 def _description(payload: dict[str, Any], out: Output) -> str:
