@@ -150,13 +150,14 @@ class Backups:
         parent = self._parent() if incremental else None
         now = time.time_ns()
         ident = f"backup_{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now // 10**9))}_{short(8)}"
-        partial = self._folder / f".partial-{ident}"
+        partial = self._folder / f".partial-{os.getpid()}-{ident}"
         algorithm, compress = archive.compressor(self._settings.compression, self._settings.level)
         counts = dict.fromkeys(("entry_count", "deleted_count", "raw_bytes", "stored_bytes"), 0)
         seen: set[bytes] = set()
         moment = micros()
 
         try:
+            self._remove_torn()
             partial.mkdir(mode=0o700, parents=True)
             mark = backend.mark()
             with backend.snapshot() as view:
@@ -196,6 +197,16 @@ class Backups:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return manifest
+
+    def _remove_torn(self) -> None:
+        """Remove what processes left behind that died while writing a backup."""
+        for folder in self._folder.glob(".partial-*"):
+            try:
+                os.kill(int(folder.name.split("-")[1]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(folder, ignore_errors=True)
+            except PermissionError:
+                continue
 
     async def validate(self, ident: str, *, deep: bool = True) -> Validation:
         """Check a backup and all it stands on; an unknown one is invalid. deep: read every byte back."""
@@ -303,7 +314,7 @@ class Backups:
         try:
             size = sum(path.stat().st_size for path in folder.iterdir())
             if not dry_run:
-                gone = self._folder / f".partial-{ident}"
+                gone = self._folder / f".partial-{os.getpid()}-{ident}"
                 folder.rename(gone)
                 shutil.rmtree(gone)
         except OSError as error:

@@ -87,6 +87,8 @@ class StateStore(View):
         self._opened = False
         self._counts: dict[bytes, int] = {}
         self._writes = 0
+        self._used = 0
+        self._crowded = False
         self._next_sweep = 0.0
         self._local = threading.local()
 
@@ -154,11 +156,14 @@ class StateStore(View):
         now = micros()
         written: list[Op] = []
 
+        refuse = self._refusal(keys, now)
+
         def keep(rows: list[Row | None]) -> Sequence[Op]:
             written[:] = compute(rows)
+            if refuse is not None:
+                refuse(written, rows)
             return written
 
-        self._make_room([Op(key, b"") for key in keys], now)
         word = durability or self._durability([Op(key, b"") for key in keys], None)
         versions = backend.edit(keys, keep, now, durability=word)
         self._count(written, versions)
@@ -176,28 +181,38 @@ class StateStore(View):
 
     def _make_room(self, ops: Sequence[Op], now: int) -> None:
         """Raise LimitExceeded when writing new keys would pass a limit."""
-        limit = self._limits.max_keys_per_scope
-        for op in ops:
-            prefix = _prefix(op.key)
-            if op.value is None or self._counts.get(prefix, 0) < limit:
-                continue
-            self._counts[prefix] = held = self._held(prefix, now)
-            row = self.backend.get_many((op.key,))[0]
-            if held >= limit and (row is None or not row.live(now)):
-                raise LimitExceeded(
-                    f"the scope holds {held} keys and {limit} are allowed: delete some first",
-                    details={"resource": "keys_per_scope", "limit": limit, "used": held},
-                )
-        most = self._limits.max_total_bytes
+        refuse = self._refusal([op.key for op in ops], now)
+        if refuse is not None:
+            refuse(ops, self.backend.get_many([op.key for op in ops]))
+
+    def _refusal(self, keys: Sequence[bytes], now: int) -> Callable[[Sequence[Op], Sequence[Row | None]], None] | None:
+        """Return what raises LimitExceeded for operations and the rows of their keys; None while there is room."""
+        limit, most = self._limits.max_keys_per_scope, self._limits.max_total_bytes
+        held: dict[bytes, int] = {}
+        for prefix in {_prefix(key) for key in keys}:
+            if self._counts.get(prefix, 0) >= limit:
+                self._counts[prefix] = self._held(prefix, now)
+                if self._counts[prefix] >= limit:
+                    held[prefix] = self._counts[prefix]
         self._writes += 1
-        if most and self._writes % _SIZE_EVERY == 1:
-            used = self.backend.stats()["bytes"]
-            if used >= most and any(op.value is not None for op in ops):
-                self._writes -= 1
-                raise LimitExceeded(
-                    f"the state store holds {used} bytes and {most} are allowed: delete some values first",
-                    details={"resource": "state_bytes", "limit": most, "used": used},
-                )
+        if most and (self._crowded or self._writes % _SIZE_EVERY == 1):
+            self._used = self.backend.stats()["bytes"]
+            self._crowded = self._used >= most
+        if not held and not self._crowded:
+            return None
+
+        def refuse(ops: Sequence[Op], rows: Sequence[Row | None]) -> None:
+            live = {row.key for row in rows if row is not None and row.live(now)}
+            for op in ops:
+                used = held.get(_prefix(op.key))
+                if op.value is None:
+                    continue
+                if self._crowded:
+                    raise _exceeded("state_bytes", f"the state store holds {self._used} bytes", most, self._used)
+                if used is not None and op.key not in live:
+                    raise _exceeded("keys_per_scope", f"the scope holds {used} keys", limit, used)
+
+        return refuse
 
     def _count(self, ops: Sequence[Op], versions: Sequence[int]) -> None:
         for op, version in zip(ops, versions, strict=False):
@@ -311,6 +326,11 @@ class StateStore(View):
 
 def _prefix(key: bytes) -> bytes:
     return key[: key.index(b":", key.index(b":") + 1) + 1]
+
+
+def _exceeded(resource: str, what: str, limit: int, used: int) -> LimitExceeded:
+    details = {"resource": resource, "limit": limit, "used": used}
+    return LimitExceeded(f"{what} and {limit} are allowed: delete some first", details=details)
 
 
 def _wild(pattern: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -275,11 +275,22 @@ class Backend:
             self._give(connection)
 
     def stats(self) -> dict[str, Any]:
-        """Count entries and the bytes of the file with its log."""
-        with self.snapshot() as view, _translated(self._path):
-            entries = view._connection.execute("SELECT count(*) FROM entries WHERE value IS NOT NULL").fetchone()[0]  # noqa: SLF001 - own class
+        """Count entries and the bytes of the pages in use."""
+        with _translated(self._path):
+            connection = self._take()
+            try:
+                entries = connection.execute("SELECT count(*) FROM entries WHERE value IS NOT NULL").fetchone()[0]
+                pages, free, size = (
+                    connection.execute(f"PRAGMA {name}").fetchone()[0]
+                    for name in ("page_count", "freelist_count", "page_size")
+                )
+            finally:
+                self._give(connection)
+        return {"entries": entries, "bytes": (pages - free) * size, "path": self._path}
+
+    def _file_bytes(self) -> int:
         paths = [Path(self._path + suffix) for suffix in ("", "-wal")]
-        return {"entries": entries, "bytes": sum(p.stat().st_size for p in paths if p.exists()), "path": self._path}
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def verify(self) -> Report:
         """Run SQLite's own check of pages and indexes."""
@@ -294,7 +305,7 @@ class Backend:
 
     def compact(self, before: int) -> int:
         """Delete tombstones, rebuild the file, cut the log."""
-        size = int(self.stats()["bytes"])
+        size = self._file_bytes()
 
         def prune(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM entries WHERE value IS NULL AND seq <= ?", (before,))
@@ -306,7 +317,7 @@ class Backend:
             connection = self._open_writer()
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return max(0, size - int(self.stats()["bytes"]))
+        return max(0, size - self._file_bytes())
 
 
 def _one(connection: sqlite3.Connection, key: bytes) -> Row | None:
@@ -321,9 +332,8 @@ def _put(connection: sqlite3.Connection, op: Op, now: int) -> int:
 def _create(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    except FileExistsError:
-        return
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     except OSError as error:
         raise os_error(error, str(path)) from error
 
