@@ -170,9 +170,19 @@ def _measure(value: Any, lengths: list[int]) -> int:
 
 
 def _plain(value: Any) -> Any:
+    """Return what a tool returned as plain data; whatever has no such form becomes its text."""
     import msgspec
 
-    return msgspec.to_builtins(value, builtin_types=(bytes,), str_keys=True, enc_hook=_own_types)
+    made = msgspec.to_builtins(value, builtin_types=(bytes,), str_keys=True, enc_hook=_own_types)
+    return _without_tuples(made)
+
+
+def _without_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_tuples(member) for key, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_tuples(item) for item in value]
+    return value
 
 
 def _own_types(value: Any) -> Any:
