@@ -1,17 +1,69 @@
-PY ?= .venv/bin/python
-CMAKE ?= $(PY) -m cmake
+VENV ?= .venv
+PYTHON ?= python3
+PY = $(VENV)/bin/python
+BIN = PATH="$(abspath $(VENV)/bin):$$PATH"
+CMAKE = $(BIN) $(PY) -m cmake
 CORE = -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLMSPELL_PYTHON=OFF -DLLMSPELL_TESTS=ON
+SOURCES = pyproject.toml CMakeLists.txt $(shell find src -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
-.PHONY: dev core-test
+.PHONY: demo test check bench core-test docs dev clean help
 
-dev: ## build the compiled core into src/llmspell/_core
-	PATH="$(abspath $(dir $(PY))):$$PATH" $(CMAKE) -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(abspath $(PY))
-	PATH="$(abspath $(dir $(PY))):$$PATH" $(CMAKE) --build build/dev
-	$(CMAKE) --install build/dev --prefix src
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+demo: $(VENV)/.installed ## build, install, and ask Python's own documentation some questions, offline
+	$(BIN) sh examples/demo/run.sh
+
+test: $(VENV)/.test ## all tests: unit, conformance, lua, sandbox, system, core
+	$(BIN) $(PY) -m pytest
+	$(MAKE) core-test-plain
+
+check: $(VENV)/.check ## format, lint, types, floors, shape
+	$(BIN) ruff format --check . && $(BIN) ruff check .
+	$(BIN) clang-format --dry-run -Werror $(shell find src/_core tests/core -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.hpp')
+	$(BIN) mypy && $(BIN) lint-imports
+	$(BIN) $(PY) -m pytest -q tests/arch/test_arch_shape.py
+
+bench: $(VENV)/.bench ## the benchmarks with their peers, in this environment
+	cd asv_bench && $(abspath $(PY)) -m asv run --python=same --quick --show-stderr
 
 core-test: core-test-plain core-test-address core-test-thread ## the core's own tests: plain, ASan+UBSan, TSan
 
-core-test-%:
-	PATH="$(abspath $(dir $(PY))):$$PATH" $(CMAKE) -B build/core-$* $(CORE) -DLLMSPELL_SANITIZE=$(filter-out plain,$*)
-	PATH="$(abspath $(dir $(PY))):$$PATH" $(CMAKE) --build build/core-$*
+core-test-%: $(VENV)/.test
+	$(CMAKE) -B build/core-$* $(CORE) -DLLMSPELL_SANITIZE=$(filter-out plain,$*)
+	$(CMAKE) --build build/core-$*
 	$(CMAKE) -E chdir build/core-$* ctest --output-on-failure $(if $(filter thread,$*),-L threads)
+
+docs: $(VENV)/.installed ## write the generated reference pages
+	$(PY) docs/generate.py
+
+dev: $(VENV)/.tools ## build the compiled core into the source tree and use the sources from there
+	$(CMAKE) -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(abspath $(PY))
+	$(CMAKE) --build build/dev
+	$(CMAKE) --install build/dev --prefix src
+
+clean: ## remove what was built
+	rm -rf build dist $(VENV) .demo src/llmspell/_core/*.so
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(PY) $(SOURCES)
+	$(PY) -m pip install --quiet .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	$(PY) -m pip install --quiet '.[test]'
+	touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(PY) -m pip install --quiet '.[check]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PY) -m pip install --quiet '.[bench]'
+	touch $@
+
+$(VENV)/.tools: $(PY)
+	$(PY) -m pip install --quiet cmake ninja pybind11 cython
+	touch $@

@@ -8,14 +8,14 @@ enum { MAX_CAPTURES = 32, MAX_RECURSION = 200, CAPTURE_OPEN = -1, CAPTURE_POSITI
 static const unsigned char ESCAPE = '%';
 
 typedef struct matcher {
-  const unsigned char *subject, *subject_end, *pattern_end;
-  lua_State* L;
-  spell_guard* g;
-  int recursion, steps, captures;
-  struct {
-    const unsigned char* start;
-    ptrdiff_t size;
-  } capture[MAX_CAPTURES];
+    const unsigned char *subject, *subject_end, *pattern_end;
+    lua_State* L;
+    spell_guard* g;
+    int recursion, steps, captures;
+    struct {
+        const unsigned char* start;
+        ptrdiff_t size;
+    } capture[MAX_CAPTURES];
 } matcher;
 
 typedef const unsigned char* place;
