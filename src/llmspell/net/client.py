@@ -6,7 +6,9 @@ One client serves all loops; each loop has its own connections.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ from llmspell.net.settings import Settings
 from llmspell.net.url import Target, denied, read_url, shorten
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import aiohttp
 
     from llmspell.net.exchange import Exchange
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _URL_CACHE = 1024
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
 class HttpClient:
@@ -161,19 +166,15 @@ class HttpClient:
         """
 
         async def begin() -> tuple[Exchange, aiohttp.ClientResponse]:
-            from aiohttp import ClientTimeout
-
-            from llmspell.net.exchange import Exchange
-
             target = self.check(url)
             session, proxy = self._session(target, ())
-            exchange = Exchange(
+            exchange = self._wire.Exchange(
                 session,
                 target,
                 method,
                 headers,
                 body,
-                timeout=ClientTimeout(total=total_timeout, sock_connect=connect_timeout, sock_read=first_byte_timeout),
+                timeout=self._wire.timeout(total_timeout, connect_timeout, first_byte_timeout),
                 limit=self._limits.max_response_size if max_bytes is None else max_bytes,
                 max_header_bytes=self._limits.max_header_size,
                 idle_s=idle_timeout,
@@ -208,6 +209,13 @@ class HttpClient:
         """Close all connections. Safe to call twice."""
         if self._pools is not None:
             await self._pools.close()
+
+    @cached_property
+    def _wire(self) -> ModuleType:
+        """The part that imports aiohttp, looked up once."""
+        from llmspell.net import exchange
+
+        return exchange
 
     def _policy_for(self, allow_private: tuple[str, ...]) -> Policy:
         policy = self._policies.get(allow_private)
@@ -293,6 +301,7 @@ class _Call:
         self._allow_private = allow_private
         self._truncate = truncate
         self._passed: list[str] = []
+        self._target_text = ""
 
     async def run(self, attempt: int = 1) -> Response:
         """Send, follow redirects, read the body."""
@@ -303,7 +312,7 @@ class _Call:
             reason=answer.reason or "",
             headers=answer.headers,
             body=body,
-            url=str(answer.url),
+            url=self._target_text,
             redirects=tuple(self._passed),
             attempts=attempt,
             truncated=exchange.truncated,
@@ -341,6 +350,7 @@ class _Call:
         """Send the request and follow redirects until an answer is to be read."""
         while True:
             target = self._client.check(self._out.url, allow_private=self._allow_private)
+            self._target_text = target.text
             exchange = self._exchange(target)
             answer = await exchange.start()
             if answer.status not in _REDIRECTS or self._redirects == 0:
@@ -356,10 +366,6 @@ class _Call:
             answer.release()
 
     def _exchange(self, target: Target) -> Exchange:
-        from aiohttp import ClientTimeout
-
-        from llmspell.net.exchange import Exchange
-
         client = self._client
         limits = client._limits  # noqa: SLF001 - a call is the client's own inside
         client._count(target.host)  # noqa: SLF001 - as above
@@ -367,18 +373,22 @@ class _Call:
         remaining = self._deadline - monotonic()
         if remaining <= 0:
             raise errors.TimeoutError(f"{target.host} took too long", code="timeout", details={"phase": "total"})
-        return Exchange(
+        wire = client._wire  # noqa: SLF001 - as above
+        # A timer per read costs a tenth of a small request; the deadline does its work where it comes first.
+        idle = limits.read_timeout if limits.read_timeout < remaining else None
+        exchange: Exchange = wire.Exchange(
             session,
             target,
             self._out.method,
             self._out.headers,
             self._out.body,
-            timeout=ClientTimeout(total=remaining, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout),
+            timeout=wire.timeout(remaining, limits.connect_timeout, idle),
             limit=self._max_bytes,
             truncate=self._truncate,
             max_header_bytes=limits.max_header_size,
             proxy=proxy,
         )
+        return exchange
 
     def _redirect(self, target: Target, status: int, location: str) -> bool:
         """Turn the request towards `location`; False if the answer itself is to be returned."""
@@ -394,14 +404,14 @@ class _Call:
             )
         following = _join(target, location)
         if target.scheme == "https" and following.scheme != "https":
-            raise denied(str(following.url), "url_denied", "a redirect from https to http is not followed")
-        self._passed.append(str(target.url))
+            raise denied(following.text, "url_denied", "a redirect from https to http is not followed")
+        self._passed.append(target.text)
         if status in (301, 302, 303) and out.method not in ("GET", "HEAD"):
             out.method = "GET"
             out.drop_body()
         if (following.scheme, following.host, following.port) != (target.scheme, target.host, target.port):
             out.drop_credentials(self._private_headers)
-        out.url = str(following.url)
+        out.url = following.text
         return True
 
 
@@ -410,8 +420,10 @@ def _join(target: Target, location: str) -> Target:
     from yarl import URL
 
     location = location.strip(" \t")
-    if "://" in location.split("?", 1)[0] or location.startswith("//"):
-        return read_url(location if "://" in location else f"{target.scheme}:{location}")
+    if location.startswith("//"):
+        return read_url(f"{target.scheme}:{location}")
+    if _SCHEME.match(location):
+        return read_url(location)
     try:
         joined = str(target.url.join(URL(location)))
     except ValueError as error:

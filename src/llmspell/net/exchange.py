@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
     from llmspell.net.url import Target
 
 _FOREIGN = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError)
+
+
+@lru_cache(maxsize=256)
+def _timeout(total_ms: int | None, connect_s: float, read_s: float | None) -> aiohttp.ClientTimeout:
+    total = None if total_ms is None else total_ms / 1000
+    return aiohttp.ClientTimeout(total=total, sock_connect=connect_s, sock_read=read_s)
+
+
+def timeout(total_s: float | None, connect_s: float, read_s: float | None) -> aiohttp.ClientTimeout:
+    """Return the limits of one exchange, the total to the next millisecond."""
+    return _timeout(None if total_s is None else int(total_s * 1000) + 1, connect_s, read_s)
 
 
 class Exchange:
@@ -68,7 +81,7 @@ class Exchange:
             raise
         except _FOREIGN as error:
             raise translate(error, self._target.host) from error
-        size = sum(len(name) + len(value) + 4 for name, value in response.raw_headers)
+        size = sum(map(len, chain.from_iterable(response.raw_headers))) + 4 * len(response.raw_headers)
         if size > self._max_header_bytes:
             response.close()
             raise NetworkError(

@@ -115,7 +115,7 @@ class NetworkPolicy:
 
     def check(self, target: Target) -> None:
         """Judge name, port and literal address. Raises NetworkDenied: host_denied, port_denied, address_denied."""
-        url, host, port, address = str(target.url), target.host, target.port, target.address
+        url, host, port, address = target.text, target.host, target.port, target.address
         if address is None and self._is_denied_name(host):
             raise denied(url, "host_denied", f"the name {host!r} is local to this machine or network")
         if self._blocked.match(host, port, address):
@@ -142,7 +142,7 @@ class NetworkPolicy:
     def check_proxied(self, target: Target) -> None:
         """Judge a target that a proxy will resolve: a name must be allowed as a name, its network is unseen."""
         if not self._allowed.match(target.host, target.port, target.address):
-            raise denied(str(target.url), "host_denied", "tools.network.allowed_hosts does not name the host")
+            raise denied(target.text, "host_denied", "tools.network.allowed_hosts does not name the host")
 
     def is_local(self, target: Target) -> bool:
         """Tell whether the target is loopback by name or by literal address."""

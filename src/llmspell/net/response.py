@@ -148,13 +148,11 @@ class ByteStream:
         self._inner: ClientResponse | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
-        self.url = ""
 
     async def __aenter__(self) -> ByteStream:
         self._exchange, self._inner = await self._begin()
         self.status = self._inner.status
         self.headers = self._inner.headers
-        self.url = str(self._inner.url)
         return self
 
     async def __aexit__(

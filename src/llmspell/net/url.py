@@ -24,13 +24,14 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 class Target(NamedTuple):
-    """Where a URL leads. host: lower case, ASCII, no trailing dot; address: of a literal host."""
+    """Where a URL leads. host: lower case, ASCII, no trailing dot; address: of a literal host; text: the URL."""
 
     url: URL
     scheme: str
     host: str
     port: int
     address: Address | None
+    text: str
 
 
 def denied(text: str, code: str, reason: str) -> NetworkDenied:
@@ -85,13 +86,13 @@ def _target(text: str) -> Target:
         address = parse(host)
         if address is None or "%" in host:
             raise denied(text, "url_denied", "its host is not an IPv6 address")
-        return Target(url, url.scheme, host, port, address)
+        return Target(url, url.scheme, host, port, address, str(url))
     bare = host.removesuffix(".")
     if _NUMBER.fullmatch(bare.rpartition(".")[2]):
         address = parse(bare)
         if address is None or bare != host:
             raise denied(text, "url_denied", "its host is a number that is not a plain IPv4 address")
-        return Target(url, url.scheme, bare, port, address)
+        return Target(url, url.scheme, bare, port, address, str(url))
     if not _NAME.fullmatch(bare):
         raise denied(text, "url_denied", "its host is not a valid name")
-    return Target(url, url.scheme, bare, port, None)
+    return Target(url, url.scheme, bare, port, None, str(url))
