@@ -158,7 +158,7 @@ cdef object _invalid(str name, object value, str allowed):
 
 
 cdef object _exceeded(str resource, object limit, object used, str where):
-    return _error("LimitExceeded", f"{resource} {limit} exceeded by {used} at {where}",
+    return _error("LimitExceeded", f"{resource} would be {used} at {where}; the limit is {limit}",
                   {"resource": resource, "limit": limit, "used": used})
 
 

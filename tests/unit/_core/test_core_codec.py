@@ -4,6 +4,8 @@ import collections
 import math
 import random
 import struct
+import sys
+import threading
 import types
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
@@ -285,3 +287,37 @@ def test_buffers_of_every_kind_are_decoded():
         assert unpack(buffer) == {"k": [1, "é"]}
     with pytest.raises(TypeError):
         unpack("text")
+
+
+def test_the_deepest_allowed_value_fits_on_the_stack_of_a_small_thread():
+    deep: list[object] = []
+    for _ in range(1023):
+        deep = [deep]
+    done = []
+    limits = Limits(max_depth=1024)
+    before = threading.stack_size(512 * 1024)
+    try:
+        thread = threading.Thread(target=lambda: done.append(unpack(pack(deep, limits=limits), limits=limits)))
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert len(done) == 1
+    with pytest.raises(errors.LimitExceeded, match="max_depth would be 129"):
+        pack(deep)
+    with pytest.raises(errors.LimitExceeded):
+        unpack(b"\x91" * 100_000)
+
+
+def test_references_are_neither_lost_nor_kept():
+    value = {"k" * 40: [Handle(1), "text" * 50, {"in": (b"raw", 2.5)}]}
+    handle = value["k" * 40][0]
+    counts = [sys.getrefcount(handle), sys.getrefcount(value), sys.getrefcount(value["k" * 40])]
+    for _ in range(50):
+        data = pack(value, default=lambda _: Ext(20, b"x"))
+        unpack(data, ext=lambda code, _: code)
+        with pytest.raises(errors.UnsupportedType):
+            pack(value)
+        with pytest.raises(errors.MalformedData):
+            unpack(data)
+    assert counts == [sys.getrefcount(handle), sys.getrefcount(value), sys.getrefcount(value["k" * 40])]
