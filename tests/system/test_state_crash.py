@@ -4,6 +4,8 @@ The same check, given a writer that keeps values in memory and replaces its file
 that the check can see a loss.
 """
 
+import asyncio
+import json
 import random
 import signal
 import subprocess
@@ -82,14 +84,14 @@ def test_twenty_kills_lose_no_acknowledged_write_and_tear_no_transaction(tmp_pat
 
 
 def test_the_same_check_sees_the_loss_of_an_unsafe_writer(tmp_path):
-    path = tmp_path / "state.db"
-    acknowledged = write_until_killed(UNSAFE, path, 1, 0.02)
-    import json
-
-    kept = tmp_path / "state.db.json"
-    present = json.loads(kept.read_text()) if kept.exists() else {}
-    tail = len(acknowledged) % 64
-    assert lost(acknowledged, present) or tail == 0
+    losses = 0
+    for attempt in range(4):
+        path = tmp_path / f"state-{attempt}"
+        acknowledged = write_until_killed(UNSAFE, path, 1, 0.01)
+        kept = path.with_suffix(".json")
+        present = json.loads(kept.read_text()) if kept.exists() else {}
+        losses += bool(lost(acknowledged, present))
+    assert losses
 
 
 COUNT = """
@@ -124,14 +126,14 @@ while True:
 """
 
 
-async def test_a_killed_restore_leaves_the_old_content_or_the_new_one(tmp_path):
+def test_a_killed_restore_leaves_the_old_content_or_the_new_one(tmp_path):
     path, folder = tmp_path / "state" / "state.db", tmp_path / "backups"
     store = StateStore("sqlite", str(path), backups=folder)
     ids = []
     for name in ("old", "new"):
         store.clear_scope("global")
         store.transaction(lambda tx, name=name: [tx.set(f"{name}-{n}", name) for n in range(300)])
-        ids.append((await store.backups.create()).id)
+        ids.append(asyncio.run(store.backups.create()).id)
     store.close()
     luck = random.Random(3)
     seen = set()

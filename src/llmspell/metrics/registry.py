@@ -99,7 +99,7 @@ class Histogram:
                 self.sample.append(value)
                 return
             self._random = (self._random * 1664525 + 1013904223) & 0xFFFFFFFF
-            place = self._random % self.count
+            place = self._random * self.count >> 32
             if place < SAMPLES:
                 self.sample[place] = value
 
@@ -155,15 +155,15 @@ class Family:
         """Return the Series or Histogram of a set of labels, or None."""
         return self.series.get(_labels(labels) if labels else ())
 
-    def inc(self, n: float = 1, **labels: Any) -> None:
+    def inc(self, n: float = 1, /, **labels: Any) -> None:
         """Add to a counter or gauge."""
         self.at(labels).inc(n)
 
-    def set(self, value: float, **labels: Any) -> None:
+    def set(self, value: float, /, **labels: Any) -> None:
         """Set a gauge."""
         self.at(labels).set(value)
 
-    def observe(self, value: float, **labels: Any) -> None:
+    def observe(self, value: float, /, **labels: Any) -> None:
         """Add an observation to a histogram."""
         self.at(labels).observe(value)
 
@@ -231,7 +231,7 @@ class Metrics:
         return self._family(name, "histogram", help, bounds, script=script).declare(labels)
 
     @contextmanager
-    def timer(self, name: str, **labels: Any) -> Iterator[None]:
+    def timer(self, name: str, /, **labels: Any) -> Iterator[None]:
         """Observe the seconds that a `with` block took."""
         started = time.perf_counter()
         try:

@@ -16,7 +16,7 @@ def store(request, tmp_path):
 
 def test_versions_are_ordered_as_semantic_versions():
     texts = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0", "1.2.0", "1.10.0", "2.0.0"]
-    assert sorted(texts[::-1], key=order) == texts
+    assert sorted(set(texts), key=order) == texts
     for bad in ("1", "1.0", "v1.0.0", "1.0.0.0", "", "1.0.0\n"):
         with pytest.raises(InvalidArgument):
             order(bad)
