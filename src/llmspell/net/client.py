@@ -37,7 +37,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 class HttpClient:
     """Sends requests under the rules of a policy.
 
-    settings: the `tools.network` section; may be None if a policy is given. offline: refuse all but this machine.
+    settings: the `tools.network` section; may be None if a policy is given. enabled: false refuses every request
+    (`runtime.security.allow_network_access`). offline: refuse all but this machine.
     resolver: `async (host, port) -> [address text]` in place of the system's. environ: read for proxies only if the
     setting says `env`.
     """
@@ -46,6 +47,7 @@ class HttpClient:
         self,
         settings: Any = None,
         *,
+        enabled: bool = True,
         offline: bool = False,
         resolver: Resolve | None = None,
         policy: Policy | None = None,
@@ -54,6 +56,7 @@ class HttpClient:
         self._limits = Settings.of(settings)
         self._policy: Policy = policy if policy is not None else NetworkPolicy(settings)
         self._policies: dict[tuple[str, ...], Policy] = {(): self._policy}
+        self._enabled = enabled
         self._offline = offline or self._limits.offline
         self._resolver = resolver
         self._proxies = self._limits.proxies(environ)
@@ -191,6 +194,8 @@ class HttpClient:
         if target is not None:
             return target
         target = read_url(url)
+        if not self._enabled:
+            raise denied(url, "network_denied", "network access is switched off (runtime.security)")
         policy = self._policy_for(allow_private)
         policy.check(target)
         if self._offline and not policy.is_local(target):

@@ -24,8 +24,8 @@ async def make_client():
     """Make clients under `tools.network` with changes; all are closed at the end."""
     made = []
 
-    def make(resolver=None, offline=False, environ=None, **changes):
-        client = HttpClient(Network(**changes), resolver=resolver, offline=offline, environ=environ)
+    def make(resolver=None, offline=False, environ=None, enabled=True, **changes):
+        client = HttpClient(Network(**changes), resolver=resolver, offline=offline, environ=environ, enabled=enabled)
         made.append(client)
         return client
 

@@ -193,6 +193,14 @@ async def test_offline_refuses_before_any_name_is_resolved(make_client, server):
     assert (await client.request("GET", server.url())).status == 200
 
 
+async def test_switching_network_access_off_refuses_everything(make_client, server):
+    client = make_client(resolver=never, enabled=False, allow_loopback=True)
+    for url in (server.url(), "https://example.com/"):
+        with pytest.raises(NetworkDenied, match="switched off"):
+            await client.request("GET", url)
+    assert server.hits == []
+
+
 async def test_a_proxy_must_be_trusted_and_names_are_still_judged(make_client, server):
     with pytest.raises(ConfigurationError, match="proxy_trusted"):
         make_client(proxy=server.url())
