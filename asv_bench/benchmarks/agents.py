@@ -1,0 +1,260 @@
+"""Agent calls per second on one core, beside the official `openai` client on the same mock service in the same run.
+
+The client is pinned to one processor and the mock to the others; peers alternate (ABBA) and medians are compared. If
+the mock answers less than twice as fast as the fastest client asks, the run is void.
+
+    python asv_bench/benchmarks/agents.py [rounds]
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _server import TEXT, WORDS, MockServer
+
+CALLS = 2000
+PEER_CALLS = 400
+CONCURRENCY = 100
+ROUNDS = 5
+KEY = "sk-bench-0000000000000000"
+
+PLAIN = """
+local items = {}
+for i = 1, %d do items[i] = i end
+local agent = Agent.create{name = "bench", model = "openai/bench", memory_enabled = false}
+local done = Async.map(items, function(i) return #agent:execute("question " .. i).text end, {max_concurrency = %d})
+local size = 0
+for i = 1, #done do size = size + done[i] end
+return size
+"""
+
+STREAMED = """
+local agent = Agent.create{name = "bench", model = "openai/bench", memory_enabled = false}
+local events = 0
+for _ = 1, %d do
+  for chunk in agent:stream("go") do events = events + 1 end
+end
+return events
+"""
+
+
+def _run_spell(url: str, source: str) -> tuple[float, object]:
+    """Run a spell in a fresh interpreter; return its seconds without the start, and its value."""
+    import uvloop
+
+    from llmspell.app import App
+    from llmspell.config.model import Config, Provider, Providers
+    from llmspell.lua.engine import Interpreter
+
+    config = Config(providers=Providers(defined={"openai": Provider(base_url=url, api_key=KEY)}, proxy="none"))
+    with tempfile.TemporaryDirectory() as home:
+
+        async def go():
+            app = App(config, home=Path(home))
+            interpreter = Interpreter(app, profile="safe")
+            started = time.perf_counter()
+            outcome = interpreter.begin(source, "=bench") or await interpreter.finish()
+            seconds = time.perf_counter() - started
+            await interpreter.close()
+            await app.close()
+            if outcome.error is not None:
+                raise outcome.error
+            return seconds, outcome.value
+
+        return uvloop.run(go())
+
+
+def llmspell_calls(url: str) -> float:
+    """Return agent calls per second of one spell."""
+    seconds, size = _run_spell(url, PLAIN % (CALLS, CONCURRENCY))
+    assert size == CALLS * len(TEXT), size
+    return CALLS / seconds
+
+
+def llmspell_events(url: str) -> float:
+    """Return stream chunks per second of one spell, one stream after the other."""
+    seconds, events = _run_spell(url, STREAMED % 10)
+    return events / seconds
+
+
+async def _workers(calls: int, one) -> float:
+    numbers = iter(range(calls))
+
+    async def worker() -> None:
+        for _ in numbers:
+            await one()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+    return calls / (time.perf_counter() - started)
+
+
+def openai_calls(url: str) -> float:
+    """Return chat completions per second of the official client, after a warm-up."""
+    import openai
+    import uvloop
+
+    async def go():
+        limits = openai.DEFAULT_CONNECTION_LIMITS
+        async with openai.AsyncOpenAI(
+            base_url=url, api_key=KEY, http_client=openai.DefaultAsyncHttpxClient(limits=limits)
+        ) as client:
+
+            async def one() -> None:
+                messages = [{"role": "user", "content": "question"}]
+                answer = await client.chat.completions.create(model="bench", messages=messages)
+                assert answer.usage.completion_tokens == WORDS
+
+            await _workers(CONCURRENCY, one)
+            return await _workers(PEER_CALLS, one)
+
+    return uvloop.run(go())
+
+
+def openai_events(url: str) -> float:
+    """Return stream chunks per second of the official client, one stream after the other."""
+    import openai
+    import uvloop
+
+    async def go():
+        async with openai.AsyncOpenAI(base_url=url, api_key=KEY) as client:
+            events = 0
+            started = time.perf_counter()
+            for _ in range(4):
+                messages = [{"role": "user", "content": "go"}]
+                stream = await client.chat.completions.create(model="bench", messages=messages, stream=True)
+                async for _ in stream:
+                    events += 1
+            return events / (time.perf_counter() - started)
+
+    return uvloop.run(go())
+
+
+def bare_calls(url: str) -> float:
+    """Return exchanges per second of bare aiohttp: what the mock gives at least."""
+    import aiohttp
+    import uvloop
+
+    body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": "question"}]}).encode()
+
+    async def go():
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def one() -> None:
+                async with session.post(f"{url}/chat/completions", data=body) as answer:
+                    await answer.read()
+
+            await _workers(CONCURRENCY, one)
+            return await _workers(CALLS, one)
+
+    return uvloop.run(go())
+
+
+@contextlib.contextmanager
+def service():
+    """Pin this process to one processor, serve from the others, and undo it."""
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    others = cpus - {min(cpus)} if len(cpus) > 1 else set()
+    with MockServer(others) as url:
+        try:
+            if others:
+                os.sched_setaffinity(0, {min(cpus)})
+            yield url
+        finally:
+            if others:
+                os.sched_setaffinity(0, cpus)
+
+
+def compare(ours, theirs, url: str, rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Return the figures of both, measured in alternating order."""
+    measured: dict[str, list[float]] = {"llmspell": [], "peer": []}
+    ours(url)
+    theirs(url)
+    for number in range(rounds):
+        order = [("llmspell", ours), ("peer", theirs)]
+        for name, measure in order if number % 2 == 0 else reversed(order):
+            gc.collect()
+            measured[name].append(measure(url))
+    return measured
+
+
+def _ratio(measured: dict[str, list[float]]) -> float:
+    return statistics.median(measured["llmspell"]) / statistics.median(measured["peer"])
+
+
+class AgentCalls:
+    """Agent calls per second: 200-token answers, 100 in flight, one core."""
+
+    timeout = 300
+    params = ("llmspell", "openai", "aiohttp")
+    param_names = ("peer",)
+    unit = "calls/s"
+
+    def track_calls_per_second(self, peer):
+        if peer == "openai":
+            try:
+                import openai  # noqa: F401 - asked for before the service starts
+            except ImportError as error:
+                raise NotImplementedError from error
+        with service() as url:
+            return {"llmspell": llmspell_calls, "openai": openai_calls, "aiohttp": bare_calls}[peer](url)
+
+    track_calls_per_second.unit = unit
+
+
+class AgentRatio:
+    """Our agent calls over the official client's calls, measured in alternation."""
+
+    timeout = 600
+
+    def track_over_openai(self):
+        with service() as url:
+            return _ratio(compare(llmspell_calls, openai_calls, url))
+
+    track_over_openai.unit = "times"
+
+
+class StreamRatio:
+    """Our stream chunks per second over the official client's."""
+
+    timeout = 600
+
+    def track_over_openai(self):
+        with service() as url:
+            return _ratio(compare(llmspell_events, openai_events, url, 3))
+
+    track_over_openai.unit = "times"
+
+
+def main(rounds: int) -> None:
+    """Write one report."""
+    import aiohttp
+    import openai
+
+    with service() as url:
+        ceiling = max(bare_calls(url) for _ in range(2))
+        calls = compare(llmspell_calls, openai_calls, url, rounds)
+        events = compare(llmspell_events, openai_events, url, min(3, rounds))
+    report = {
+        "versions": {"openai": openai.__version__, "aiohttp": aiohttp.__version__, "python": sys.version.split()[0]},
+        "mock_at_least_per_s": round(ceiling),
+        "calls_per_s": {name: [round(value) for value in values] for name, values in calls.items()},
+        "calls_ratio": round(_ratio(calls), 2),
+        "events_per_s": {name: [round(value) for value in values] for name, values in events.items()},
+        "events_ratio": round(_ratio(events), 2),
+        "void": ceiling < 2 * statistics.median(calls["llmspell"]),
+    }
+    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
