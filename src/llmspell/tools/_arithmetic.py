@@ -318,7 +318,7 @@ def _modulo(left: Number, right: Number) -> Number:
 
 
 def _power(left: Number, right: Number) -> Number:
-    if type(left) is int and type(right) is int and right >= 0 and left.bit_length() * right <= MAX_BITS + 64:
+    if type(left) is int and type(right) is int and right >= 0 and left.bit_length() * right <= 2 * MAX_BITS:
         return int(left**right)
     if left == 0 and right < 0:
         return math.inf
@@ -363,7 +363,7 @@ def _apply(name: str, args: list[Number], *, degrees: bool) -> Number:
 
 
 def _whole(value: Number) -> int:
-    if value != int(value):
+    if not math.isfinite(value) or value != int(value):
         raise ValueError(value)
     return int(value)
 
