@@ -2,30 +2,28 @@
 
 create{...}  -> AgentConfig            frozen; a call's overrides give a changed copy
 execute(x)   -> Ask                    one input, parsed
-Member       -> whatever can be executed like an agent: agents and composites
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from llmspell.base.types import Media, Message
 
 if TYPE_CHECKING:
-    from llmspell.base.context import Context
+    from collections.abc import Awaitable, Callable
+
     from llmspell.base.types import Chunk
 
-StopReason = Literal[
-    "final", "max_tool_calls", "max_model_calls", "deadline", "budget", "cancelled", "refusal", "handoff"
-]
+    Emit = Callable[[Chunk], Awaitable[Any]] | None
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one agent, as scripts name them. None leaves the model's or the configuration's own value.
 
-    max_execution_time: seconds. handler, on_tool_call, router: async callables. tools: names, globs, specs.
+    max_execution_time: seconds. handler, on_tool_call, on_approval: async callables. tools: names, globs, specs.
     """
 
     name: str
@@ -80,6 +78,9 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: dict[str, Any] = {}
     handler: Any = None
     on_tool_call: Any = None
+    approval: Literal["policy", "always", "never"] | list[str] = "policy"
+    approval_wait: Literal["wait", "deny"] = "wait"
+    on_approval: Any = None
     replies: list[Any] | None = None
     loop: bool = False
     custom_config: dict[str, Any] = {}
@@ -97,27 +98,3 @@ class Ask(msgspec.Struct, kw_only=True):
     context_id: str | None = None
     stream: Any = None
     config: AgentConfig
-
-
-class Member(Protocol):
-    """Something that can be executed like an agent."""
-
-    id: str
-    name: str
-
-    @property
-    def state(self) -> str:
-        """Return the state word."""
-        ...
-
-    async def execute(
-        self, value: Any, options: dict[str, Any] | None = None, context: Context | None = None, *, emit: Emit = None
-    ) -> dict[str, Any]:
-        """Run once on an input (text or table) and return the result as plain data."""
-        ...
-
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Emit = Callable[[Chunk], Awaitable[Any]] | None

@@ -8,7 +8,7 @@ It gets everything else from its `Host`: models, tools, contexts, state, and the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -30,50 +30,12 @@ from llmspell.errors import ComponentError, LLMSpellError, SecurityError, Valida
 
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig, Ask, Emit
-    from llmspell.agents.asking import Model
     from llmspell.agents.compose import Team
-    from llmspell.agents.contexts import Contexts
-    from llmspell.agents.toolbox import Toolbox
+    from llmspell.agents.host import Host
     from llmspell.base.context import Context
 
 WINDOW_SHARE = 0.9
 MODEL_FREE = ("basic", "function", "composite")
-
-
-class Host(Protocol):
-    """What an agent needs from the service that made it."""
-
-    contexts: Contexts
-    warn: Callable[[str], None] | None
-    present: Callable[[Any], Any]
-
-    def base(self) -> Context:
-        """Return what a run begins with that nobody else is part of."""
-        ...
-
-    def model_of(self, config: AgentConfig, script: Any) -> Model:
-        """Return the model and its fallbacks. Raises ConfigurationError."""
-        ...
-
-    def toolbox_of(self, entries: list[Any]) -> Toolbox:
-        """Resolve a list of tools."""
-        ...
-
-    async def invoke(self, name: str, params: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Call a tool, or an agent that is a tool, and return the envelope."""
-        ...
-
-    def running(self, execution_id: str, parent_id: str | None) -> None:
-        """Note that a run has begun below another."""
-        ...
-
-    def finished(self, execution_id: str) -> None:
-        """Note that a run has ended."""
-        ...
-
-    def is_above(self, execution_id: str | None, context: Context) -> bool:
-        """Whether a run is the one of `context`, or one around it."""
-        ...
 
 
 class Agent:
@@ -96,11 +58,12 @@ class Agent:
         self._runs: set[Run] = set()
         self._script: Any = None
         self._configure(config)
-        self._ledger = Ledger(self._budget) if self._budget.per == "agent" and not self._budget.empty else None
+        lasting = self._budget is not None and self._budget.per == "agent"
+        self._ledger = Ledger(self._budget) if lasting else None
         self.lifecycle.initialize()
 
     def _configure(self, config: AgentConfig) -> None:
-        self._budget = Budget.parse(config.budget)
+        self._budget = _limits(config)
         self._schema = Schema(config.output_schema) if config.output_schema is not None else None
         if config.type == "function" and not callable(config.handler):
             raise ValidationError("an agent of type 'function' needs a handler", details={"field": "handler"})
@@ -235,10 +198,10 @@ class Agent:
     def _node(self, config: AgentConfig, context: Context) -> Ledger | None:
         """Return the budget node of a run, None when no budget is in force."""
         above = context.ledger
-        own = self._budget if config.budget is self.config.budget else Budget.parse(config.budget)
-        if own.per == "agent" or own.empty:
-            own = Budget()
-        if own.empty and above is None and self._ledger is None:
+        own = self._budget if config.budget is self.config.budget else _limits(config)
+        if own is not None and own.per == "agent":
+            own = None
+        if own is None and above is None and self._ledger is None:
             return None
         return Ledger(own, parent=above, beside=self._ledger)
 
@@ -296,23 +259,30 @@ class Agent:
                 )
             await self.conversation.acquire(run.execution_id)
         try:
-            answer = await self._answer(run, self.conversation.messages if remembered else [])
+            if remembered and self.config.conversation_id is not None:
+                self._host.recall(self)
+            answer = await self._answer(run, self.conversation if remembered else None)
             await self._guard(run.config.guardrails.get("output"), answer.text, "output")
             if remembered:
-                self.conversation.messages = self._kept(run.messages, keep_last=False)
+                size = run.size + size_bytes(run.messages[run.sent :])
+                self.conversation.put(*self._kept(run.messages, size, keep_last=False))
+                if self.config.conversation_id is not None:
+                    self._host.remember(self)
             return answer
         finally:
             if remembered and self.conversation.owner == run.execution_id:
                 self.conversation.release()
 
-    async def _answer(self, run: Run, history: list[Any]) -> Answer:
+    async def _answer(self, run: Run, conversation: Conversation | None) -> Answer:
         ask, config = run.asked, run.config
-        messages = [*history, *ask.messages]
-        run.first = len(messages)
+        messages = [*(() if conversation is None else conversation.messages), *ask.messages]
+        old = len(messages) - len(ask.messages)
         if ask.text or ask.media:
             shared = run.context.data if config.context_in_prompt else None
             messages.append(message("user", asked.user_text(ask, shared), media=ask.media))
-        run.messages = self._kept(messages, keep_last=True)
+        size = (0 if conversation is None else conversation.size) + size_bytes(messages[old:])
+        run.messages, run.size = self._kept(messages, size, keep_last=True)
+        run.sent = len(run.messages)
         run.system = self._prompt(run)
         schema = self._schema
         if config.output_schema is not self.config.output_schema:
@@ -326,21 +296,27 @@ class Agent:
         run.model, run.provider = model.first.model, model.first.provider
         return await think(run, model, self.lifecycle, self._host.invoke, schema)
 
-    def _kept(self, messages: list[Any], *, keep_last: bool) -> list[Any]:
+    def _kept(self, messages: list[Any], size: int, *, keep_last: bool) -> tuple[list[Any], int]:
+        """Return what stays of a conversation of `size` bytes within the limits, and its size."""
         config = self.config
+        held = int(config.max_memory_mb * (1 << 20))
         tokens = self._window
-        if len(messages) <= config.max_conversation_length:
-            size = size_bytes(messages)
-            light = tokens is None or size // BYTES_PER_TOKEN + MESSAGE_TOKENS * len(messages) <= tokens
-            if light and size <= config.max_memory_mb * (1 << 20):
-                return messages
-        bound = int(config.max_memory_mb * (1 << 20)) // BYTES_PER_TOKEN
-        return trim(
+        heavy = tokens is not None and size // BYTES_PER_TOKEN + MESSAGE_TOKENS * len(messages) > tokens
+        if not heavy and size <= held and len(messages) <= config.max_conversation_length:
+            return messages, size
+        if size > held:
+            tokens = min(tokens or held, held // BYTES_PER_TOKEN)
+        kept = trim(
             messages,
             count=config.max_conversation_length,
-            tokens=bound if tokens is None else min(tokens, bound),
+            tokens=tokens if heavy or size > held else None,
             keep_last=keep_last,
         )
+        if kept is messages:
+            return messages, size
+        if kept and kept[0].role == "system":
+            return kept, size_bytes(kept)
+        return kept, size - size_bytes(messages[: len(messages) - len(kept)])
 
     def _prompt(self, run: Run) -> str | None:
         prompt = run.config.system_prompt
@@ -430,7 +406,7 @@ class Agent:
 
     def metrics(self) -> dict[str, Any]:
         """Return the counters."""
-        return self.measures.metrics(self.id, size_bytes(self.conversation.messages))
+        return self.measures.metrics(self.id, self.conversation.size)
 
     def health(self) -> dict[str, Any]:
         """Return status, message and checks."""
@@ -457,3 +433,9 @@ class Agent:
         self.terminate()
         self.alerts.close()
         self.toolbox.close()
+
+
+def _limits(config: AgentConfig) -> Budget | None:
+    """Return the budget some settings state, None when it limits nothing."""
+    budget = Budget.parse(config.budget) if config.budget else None
+    return None if budget is None or budget.empty else budget

@@ -142,7 +142,7 @@ class Model:
             messages=messages,
             model=target.model,
             tools=tools,
-            tool_choice="none" if final else config.tool_choice,
+            tool_choice="none" if final else _choice(run),
             parallel_tool_calls=config.parallel_tool_calls if tools else None,
             output_schema=config.output_schema,
             temperature=config.temperature,
@@ -246,6 +246,12 @@ def _cut_short(run: Run, target: Target, request: ModelRequest, before: int) -> 
         model=target.model,
         provider=target.provider,
     )
+
+
+def _choice(run: Run) -> str:
+    """Return the tool choice of the next turn: a forced call is forced once, else the run could never end."""
+    choice = run.config.tool_choice
+    return "auto" if run.calls and choice != "none" else choice
 
 
 def _settle(run: Run, reservation: Reservation | None, usage: Usage | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llmspell.agents.approval import approved, refuse
 from llmspell.agents.run import call_wire
 from llmspell.agents.structured import dump
 from llmspell.agents.waiting import side_by_side
@@ -66,7 +67,7 @@ async def run_calls(run: Run, calls: list[ToolCall], invoke: Invoke) -> bool:
 async def refuse_calls(run: Run, calls: list[ToolCall], reason: str) -> None:
     """Answer calls that are not run because a limit of the run is reached."""
     for call in calls:
-        _refuse(call, "resource_limit", "limit_reached", reason)
+        refuse(call, "resource_limit", "limit_reached", reason)
         await _report(run, call, "")
 
 
@@ -134,12 +135,12 @@ async def _run_call(run: Run, call: ToolCall, invoke: Invoke) -> None:
     name = run.toolbox.allowed(call.name)
     if name is None:
         available = ", ".join(run.toolbox.names) or "none"
-        _refuse(call, "tool", "tool_not_allowed", f"tool '{call.name}' is not allowed, available: {available}")
+        refuse(call, "tool", "tool_not_allowed", f"tool '{call.name}' is not allowed, available: {available}")
         return
     if call.malformed is not None and not _repair(call):
-        _refuse(call, "validation", "bad_arguments", f"the arguments are not a JSON object: {call.malformed[:200]}")
+        refuse(call, "validation", "bad_arguments", f"the arguments are not a JSON object: {call.malformed[:200]}")
         return
-    if not await _asked_first(run, call):
+    if not await _asked_first(run, call) or not await approved(run, call, name):
         return
     call.status = "running"
     try:
@@ -151,7 +152,7 @@ async def _run_call(run: Run, call: ToolCall, invoke: Invoke) -> None:
     except LLMSpellError as error:
         if error.details.get("resource") == "budget_tool_calls":
             raise
-        _refuse(call, error.kind, error.code or error.kind, error.message, error.details)
+        refuse(call, error.kind, error.code or error.kind, error.message, error.details)
     else:
         _take(call, envelope)
     call.duration_ms = int((monotonic() - started) * 1000)
@@ -167,14 +168,6 @@ def _take(call: ToolCall, envelope: dict[str, Any]) -> None:
         call.error = envelope.get("error") or {"kind": "tool", "message": str(envelope.get("message", "failed"))}
 
 
-def _refuse(call: ToolCall, kind: str, code: str, message: str, details: dict[str, Any] | None = None) -> None:
-    call.success = False
-    call.status = "denied" if code in ("tool_not_allowed", "denied") else "failed"
-    call.error = {"kind": kind, "code": code, "message": message}
-    if details:
-        call.error["details"] = details
-
-
 async def _asked_first(run: Run, call: ToolCall) -> bool:
     """Ask the agent's `on_tool_call`: false or a text denies, a table gives new arguments."""
     if run.config.on_tool_call is None:
@@ -184,7 +177,7 @@ async def _asked_first(run: Run, call: ToolCall) -> bool:
     )
     if verdict is False or isinstance(verdict, str):
         reason = verdict if isinstance(verdict, str) else f"the call of tool '{call.name}' was denied"
-        _refuse(call, "security", "denied", reason)
+        refuse(call, "security", "denied", reason)
         return False
     if isinstance(verdict, dict):
         call.arguments = verdict

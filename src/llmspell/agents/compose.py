@@ -18,7 +18,6 @@ from llmspell.base.ids import short
 from llmspell.errors import CancelledError, ComponentError, LLMSpellError, ValidationError
 
 if TYPE_CHECKING:
-    from llmspell.agents._base import Member
     from llmspell.agents.run import Run
 
 TRIES = 3
@@ -58,9 +57,9 @@ Strategy = Callable[["Team", "Run", str], Awaitable[Outcome]]
 
 
 class Team:
-    """The members of one composite. find: gives the member of a name."""
+    """The members of one composite. find: gives the agent of a name; an `Agent`, which may itself be a team."""
 
-    def __init__(self, name: str, config: TeamConfig, find: Callable[[str], Member]) -> None:
+    def __init__(self, name: str, config: TeamConfig, find: Callable[[str], Any]) -> None:
         self.name = name
         self.config = config
         self.find = find
@@ -244,7 +243,7 @@ async def _let_first_decide(team: Team, run: Run, text: str) -> str | None:
         "parameters": {"type": "object", "properties": {"agent": {"enum": names}}, "required": ["agent"]},
         "execute": choose,
     }
-    described = "\n".join(f"- {name}: {getattr(team.find(name), 'description', '')}" for name in names)
+    described = "\n".join(f"- {name}: {team.find(name).config.description}" for name in names)
     prompt = f"Call the tool once with the agent that should answer this request.\n{described}\n\nRequest:\n{text}"
     entry = await team.one(run, names[0], prompt, tools=[tool], memory_enabled=False, max_tool_calls=1)
     if not entry["success"]:
@@ -282,12 +281,9 @@ def _candidates(team: Team, strategy: str, text: str) -> list[str]:
 
 
 def _words(member: Any) -> set[str]:
-    config = getattr(member, "config", None)
-    if config is None:
-        return set()
-    return set(" ".join([*config.capabilities, *config.tags, config.description]).lower().replace("_", " ").split()) | {
-        word.lower() for word in config.capabilities
-    }
+    config = member.config
+    text = " ".join([*config.capabilities, *config.tags, config.description]).lower()
+    return {*text.split(), *text.replace("_", " ").split()}
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -50,47 +50,66 @@ def size_bytes(messages: list[Message]) -> int:
     return total
 
 
-def _turns(messages: list[Message]) -> list[list[Message]]:
-    """Split what is not of the system into turns; a turn starts with a user message."""
-    turns: list[list[Message]] = []
-    for item in messages:
-        if item.role == "system":
-            continue
-        if item.role == "user" or not turns:
-            turns.append([item])
-        else:
-            turns[-1].append(item)
-    return turns
-
-
 def trim(messages: list[Message], *, count: int, tokens: int | None = None, keep_last: bool = True) -> list[Message]:
     """Drop the oldest turns until at most `count` messages of about `tokens` tokens are left.
 
-    System messages stay, and a tool call stays with its results. keep_last: the newest turn stays whatever its size.
+    A turn starts with a user message. System messages stay, and a tool call stays with its results. keep_last: the
+    newest turn stays whatever its size. Costs what it drops, unless `tokens` asks for an estimate of all.
     """
-    over_count = len(messages) > count
-    if not over_count and (tokens is None or estimate(messages) <= tokens):
-        return messages
-    turns = _turns(messages)
     left = len(messages)
     weight = estimate(messages) if tokens is not None else 0
-    gone = 0
-    last = len(turns) - 1 if keep_last else len(turns)
-    while gone < last and (left > count or (tokens is not None and weight > tokens)):
-        left -= len(turns[gone])
-        weight -= estimate(turns[gone]) if tokens is not None else 0
-        gone += 1
-    dropped = {id(item) for turn in turns[:gone] for item in turn}
-    return [item for item in messages if id(item) not in dropped]
+    room = tokens or 0
+    last = _last_turn(messages) if keep_last else left
+    system: list[Message] = []
+    at = 0
+    while at < last and (left > count or weight > room):
+        item = messages[at]
+        at += 1
+        if item.role == "system":
+            system.append(item)
+            continue
+        turn = [item]
+        while at < len(messages) and messages[at].role not in ("user", "system"):
+            turn.append(messages[at])
+            at += 1
+        left -= len(turn)
+        weight -= estimate(turn) if tokens is not None else 0
+    return messages if at == 0 else [*system, *messages[at:]]
+
+
+def _last_turn(messages: list[Message]) -> int:
+    """Return the index of the last user message, or the length when there is none."""
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            return index
+    return len(messages)
 
 
 class Conversation:
     """Messages of one agent; `acquire` and `release` frame a run, and runs queue in order."""
 
-    def __init__(self, messages: list[Message] | None = None) -> None:
-        self.messages = messages or []
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._size: int | None = 0
         self.owner: str | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages, oldest first; the list itself is never changed in place."""
+        return self._messages
+
+    def put(self, messages: list[Message], size: int | None = None) -> None:
+        """Replace the messages. size: their `size_bytes`, when it is known."""
+        self._messages = messages
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the messages hold."""
+        if self._size is None:
+            self._size = size_bytes(self._messages)
+        return self._size
 
     async def acquire(self, execution_id: str) -> None:
         """Wait until no other run uses the conversation, and take it."""
@@ -123,11 +142,11 @@ class Conversation:
 
     def add(self, role: str, content: str) -> None:
         """Append a message by hand."""
-        self.messages = [*self.messages, message(role, content)]
+        self.put([*self._messages, message(role, content)])
 
     def clear(self) -> None:
         """Forget everything."""
-        self.messages = []
+        self.put([], 0)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the messages as plain data, oldest first."""
@@ -135,7 +154,7 @@ class Conversation:
 
     def replace(self, entries: list[Any]) -> None:
         """Take over messages given as plain data. Raises ValidationError naming the bad entry."""
-        self.messages = parse_messages(entries)
+        self.put(parse_messages(entries))
 
 
 def to_wire(item: Message) -> dict[str, Any]:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 KEY = "agent_state"
 VERSION = 1
-KEPT = frozenset(settings.OVERRIDES | {"description", "capabilities", "tags", "max_conversation_length"}) - {"tools"}
+KEPT = frozenset(settings.OVERRIDES | {"description", "capabilities", "tags", "max_conversation_length"}) - {
+    "tools",
+    "extra",
+}
 
 
 def scope(agent: Agent) -> str:
@@ -37,7 +40,8 @@ def get_data(store: StateStore, agent: Agent, key: str | None) -> Any:
     """Return one value of the agent's own data (None if missing), or all."""
     if key is not None:
         return None if key == KEY else store.load(scope(agent), key)
-    return {name: value for name, value in store.get_all(scope(agent)).items() if name != KEY}
+    found = store.get_all(scope(agent))
+    return {name: value for name, value in found.items() if name != KEY and not name.startswith("conversation:")}
 
 
 def save(store: StateStore, agent: Agent) -> None:
@@ -90,3 +94,20 @@ def reset(store: StateStore, agent: Agent) -> None:
     for key in get_data(store, agent, None):
         store.delete(scope(agent), key)
     agent.lifecycle.reset()
+
+
+def _place(agent: Agent) -> tuple[str, str]:
+    session = agent.config.session
+    return (f"session:{session}" if session else scope(agent)), f"conversation:{agent.config.conversation_id}"
+
+
+def recall(store: StateStore, agent: Agent) -> None:
+    """Load the conversation an agent keeps under its `conversation_id`, in its session's scope or its own."""
+    saved = store.load(*_place(agent))
+    if isinstance(saved, list):
+        agent.conversation.replace(saved)
+
+
+def remember(store: StateStore, agent: Agent) -> None:
+    """Save the conversation an agent keeps under its `conversation_id`."""
+    store.save(*_place(agent), agent.conversation.history())

@@ -24,8 +24,8 @@ ENDINGS = ("usage", "control")
 class Run:
     """State of one execution.
 
-    messages: the working conversation. first: index of this run's user message. calls: every tool call so far, in
-    order. listener_gone: a stream callback returned false.
+    messages: the working conversation. sent: how many of them were there when the run began, size: their bytes.
+    calls: every tool call so far, in order. listener_gone: a stream callback returned false.
     """
 
     __slots__ = (
@@ -38,7 +38,6 @@ class Run:
         "emit",
         "execution_id",
         "fallback_used",
-        "first",
         "last_call",
         "ledger",
         "listener_gone",
@@ -49,6 +48,8 @@ class Run:
         "partial",
         "provider",
         "repeated",
+        "sent",
+        "size",
         "stop_reason",
         "stopper",
         "system",
@@ -68,7 +69,8 @@ class Run:
         self.emit = emit
         self.ledger: Ledger | None = context.ledger
         self.messages: list[Message] = []
-        self.first = 0
+        self.sent = 0
+        self.size = 0
         self.system: str | None = None
         self.usage: Usage = NOTHING
         self.calls: list[ToolCall] = []

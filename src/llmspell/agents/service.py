@@ -420,6 +420,14 @@ class Agents:
         """Note that a run has ended."""
         self._parents.pop(execution_id, None)
 
+    def recall(self, agent: Agent) -> None:
+        """Load the conversation an agent keeps under an id."""
+        persist.recall(self.state(), agent)
+
+    def remember(self, agent: Agent) -> None:
+        """Save the conversation an agent keeps under an id."""
+        persist.remember(self.state(), agent)
+
     def is_above(self, execution_id: str | None, context: Context) -> bool:
         """Whether a run is the one of `context`, or one around it."""
         if execution_id is None:

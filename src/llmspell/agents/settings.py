@@ -226,6 +226,12 @@ def _check_ranges(config: AgentConfig) -> None:
         raise ValidationError(
             "agent field 'max_execution_time' must be above 0 seconds", details={"field": "max_execution_time"}
         )
+    for key in ("max_attempts", "backoff_ms"):
+        value = config.retry.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            raise ValidationError(
+                f"agent field 'retry.{key}' must be a number of at least 0", details={"field": f"retry.{key}"}
+            )
     if config.timeout_ms is not None and config.timeout_ms <= 0:
         raise ValidationError("agent field 'timeout_ms' must be above 0", details={"field": "timeout_ms"})
 
@@ -250,6 +256,7 @@ def to_wire(config: AgentConfig) -> dict[str, Any]:
         wire[field] = value
     if config.api_key is not None:
         wire["api_key"] = "***"
+    wire["headers"] = dict.fromkeys(config.headers, "***")
     wire["tools"] = [tool["name"] if isinstance(tool, dict) else tool for tool in config.tools]
     return wire
 

@@ -92,6 +92,10 @@ class Toolbox:
         spec = self._tools.get(name)
         return spec is not None and not spec.header.hints.get("idempotentHint", True)
 
+    def needs_approval(self, name: str, params: Mapping[str, Any]) -> bool:
+        """Whether the policy of the tools wants a yes for this call. Raises what bad arguments raise."""
+        return self._tools.needs_approval(name, params)
+
     def schemas(self) -> list[ToolSchema]:
         """Return what the model is shown; read from the registry once."""
         if self._schemas is None:
