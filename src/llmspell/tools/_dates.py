@@ -13,11 +13,12 @@ from typing import Any
 from llmspell.tools._base import ToolFailure, violation
 
 MAX_TEXT = 200
-_OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
+_OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}")
 _FORMAT = re.compile(r"(?:[^%\0]|%[-_^#0]?[A-Za-z]|%:z|%%)*")
-_UNIX = re.compile(r"[+-]?\d{1,14}(?:\.\d{1,9})?")
+_UNIX = re.compile(r"[+-]?\d{1,14}(?:\.\d{1,9})?", re.ASCII)
 _RFC2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?\d{1,2}\s+[A-Za-z]{3}\s+\d{2,4}\s+\d{1,2}:\d{2}")
+_LONG_NUMBER = re.compile(r"\d{15}")
 _MS_FROM = 100_000_000_000
 
 NAMED_FORMATS = ("iso8601", "rfc3339", "rfc2822", "unix", "unix_ms", "date", "time")
@@ -114,9 +115,10 @@ def read(
     text = given.strip()
     if not text or len(text) > MAX_TEXT:
         raise violation(param, f"a date of 1 to {MAX_TEXT} characters expected")
+    if pattern is not None:
+        check_format(pattern, "input_format")
     try:
         if pattern is not None:
-            check_format(pattern, "input_format")
             found, used = dt.datetime.strptime(text, pattern), pattern
         else:
             found, used = _guess(text, day_first=day_first)
@@ -157,6 +159,9 @@ def _guess(text: str, *, day_first: bool) -> tuple[dt.datetime, str]:
     found = _first(text, (*PATTERNS, *(_DAY_FIRST if day_first else _MONTH_FIRST)))
     if found is not None:
         return found
+    if not text.isascii() or _LONG_NUMBER.search(text):
+        # dateutil would find some date even there.
+        raise ValueError(text)
     from dateutil import parser
 
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -227,6 +232,7 @@ def unit_of(word: str) -> str:
 
 def move(when: dt.datetime, amount: int | float, unit: str) -> dt.datetime:
     """Return the date `amount` units later. Hours and less are elapsed time, days and more keep the wall clock."""
+    whole = 0 if unit in _SECONDS or unit in _DAYS else _whole(amount, unit)
     try:
         if unit in _SECONDS:
             span = dt.timedelta(seconds=amount * _SECONDS[unit])
@@ -234,7 +240,6 @@ def move(when: dt.datetime, amount: int | float, unit: str) -> dt.datetime:
         if unit in _DAYS:
             moved = when.replace(tzinfo=None) + dt.timedelta(days=amount * _DAYS[unit])
         else:
-            whole = _whole(amount, unit)
             naive = when.replace(tzinfo=None)
             moved = _business(naive, whole) if unit == "business_days" else _months(naive, whole * _MONTHS[unit])
         # By way of UTC, so that a wall time which the clocks skip becomes the one they show.
@@ -245,7 +250,7 @@ def move(when: dt.datetime, amount: int | float, unit: str) -> dt.datetime:
 
 def _whole(amount: int | float, unit: str) -> int:
     if amount != amount or abs(amount) > 1e9:
-        raise OverflowError(amount)
+        raise out_of_range("the result")
     if amount != int(amount):
         raise violation("amount", f"a whole number of {unit} expected", keyword="type")
     return int(amount)
