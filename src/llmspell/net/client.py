@@ -237,7 +237,7 @@ class HttpClient:
 
             self._pools = Pools(self._make_session)
         proxy = self._proxies.for_target(target) if self._proxies else None
-        if proxy is not None and isinstance(self._policy, NetworkPolicy):
+        if proxy is not None:
             self._policy.check_proxied(target)
         return self._pools.get((target.scheme, allow_private, proxy is not None)), proxy
 
@@ -263,8 +263,6 @@ class HttpClient:
     def _count(self, host: str) -> None:
         """Count a request against the limit of its host. Raises RateLimitError."""
         allowed = self._limits.rate_limit_per_minute
-        if not allowed:
-            return
         now = monotonic()
         start, used = self._windows.get(host, (now, 0))
         if now - start >= 60:
@@ -373,7 +371,8 @@ class _Call:
     def _exchange(self, target: Target) -> Exchange:
         client = self._client
         limits = client._limits  # noqa: SLF001 - a call is the client's own inside
-        client._count(target.host)  # noqa: SLF001 - as above
+        if limits.rate_limit_per_minute:
+            client._count(target.host)  # noqa: SLF001 - as above
         session, proxy = client._session(target, self._allow_private)  # noqa: SLF001 - as above
         remaining = self._deadline - monotonic()
         if remaining <= 0:

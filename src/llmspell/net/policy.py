@@ -33,6 +33,10 @@ class Policy(Protocol):
         """Judge what a name resolved to."""
         ...
 
+    def check_proxied(self, target: Target) -> None:
+        """Judge what a proxy will resolve unseen."""
+        ...
+
     def is_local(self, target: Target) -> bool:
         """Tell whether the target names this machine, so that it may be called while offline."""
         ...
@@ -187,6 +191,11 @@ class ProviderPolicy:
                     "http is only for loopback and private addresses: use https or add the host to "
                     "providers.allow_http_hosts",
                 )
+
+    def check_proxied(self, target: Target) -> None:
+        """Judge an http name that a proxy will resolve: it must be in the list, its address is unseen."""
+        if target.scheme == "http" and target.address is None and not self._http_hosts.match(target.host, target.port):
+            raise denied(target.text, "url_denied", "http through a proxy is only for providers.allow_http_hosts")
 
     def is_local(self, target: Target) -> bool:
         """Tell whether the target is loopback by name or by literal address."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llmspell.errors import ConfigurationError
+from llmspell.net.address import is_loopback
 
 if TYPE_CHECKING:
     from llmspell.net.url import Target
@@ -26,8 +27,10 @@ class Proxies:
         return bool(self._by_scheme)
 
     def for_target(self, target: Target) -> str | None:
-        """Return the proxy URL, or None for a direct connection."""
+        """Return the proxy URL, or None for a direct connection, as to this machine."""
         host = target.host
+        if host == "localhost" or (target.address is not None and is_loopback(target.address)):
+            return None
         for name in self._bypass:
             if name == "*" or host == name or host.endswith("." + name):
                 return None

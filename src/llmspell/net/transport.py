@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -88,13 +88,17 @@ class Pools:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, aiohttp.ClientSession]] = (
             WeakKeyDictionary()
         )
+        self._last: tuple[ref[asyncio.AbstractEventLoop], dict[Any, aiohttp.ClientSession]] | None = None
 
     def get(self, key: Any) -> aiohttp.ClientSession:
         """Return the session for `key` on the running loop."""
         loop = asyncio.get_running_loop()
-        sessions = self._by_loop.get(loop)
-        if sessions is None:
-            sessions = self._by_loop[loop] = {}
+        last = self._last
+        if last is not None and last[0]() is loop:
+            sessions = last[1]
+        else:
+            sessions = self._by_loop.setdefault(loop, {})
+            self._last = (ref(loop), sessions)
         session = sessions.get(key)
         if session is None or session.closed:
             session = sessions[key] = self._make(key)
@@ -112,6 +116,7 @@ class Pools:
                 else:
                     session.detach()
         self._by_loop.clear()
+        self._last = None
 
 
 def _close_on_its_loop(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:

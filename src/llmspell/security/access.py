@@ -97,7 +97,9 @@ class Security(FileAccess):
         )
 
     def _expand(self, path: str, *, anchor: bool = True) -> str:
-        path = str(Path(path.replace("$LLMSPELL_HOME", self._home)).expanduser())
+        path = path.replace("$LLMSPELL_HOME", self._home)
+        if path == "~" or path.startswith("~/"):
+            path = str(Path.home()) + path[1:]
         return os.path.join(self._cwd, path) if anchor else path
 
     def _temporary(self) -> str:

@@ -337,3 +337,17 @@ async def test_a_far_name_over_http_is_refused_when_it_resolves(server):
         async with client.post_stream("http://far.example/v1", {}, b""):
             pass
     await client.close()
+
+
+async def test_model_services_on_this_machine_are_never_proxied(server):
+    environ = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"}
+    client = HttpClient(policy=ProviderPolicy(), environ=environ)
+    async with client.post_stream(server.url("/v1"), {}, b"{}") as answer:
+        assert answer.status == 200
+    with pytest.raises(errors.NetworkDenied):
+        async with client.post_stream("http://far.example/v1", {}, b""):
+            pass
+    with pytest.raises(NetworkError):
+        async with client.post_stream("https://far.example/v1", {}, b""):
+            pass
+    await client.close()
