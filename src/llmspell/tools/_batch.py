@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmspell.base.ids import uuid4
@@ -11,7 +11,10 @@ from llmspell.tools._run import hop
 
 if TYPE_CHECKING:
     from llmspell.base.context import Context
-    from llmspell.tools._registry import Envelope, Tools
+
+Envelope = dict[str, Any]
+ToolCaller = Callable[..., Awaitable[Envelope]]
+"""`Tools.call`: name, params, context, and options by name."""
 
 MAX_OPS = 10_000
 MAX_CONCURRENCY = 64
@@ -19,7 +22,7 @@ Call = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 
 
 async def run_batch(
-    tools: Tools, ops: Sequence[Any], context: Context, *, max_concurrency: int = 8, fail_fast: bool = False
+    call: ToolCaller, ops: Sequence[Any], context: Context, *, max_concurrency: int = 8, fail_fast: bool = False
 ) -> list[Envelope]:
     """Return one envelope per op; an op that would raise becomes one with success=false.
 
@@ -43,7 +46,7 @@ async def run_batch(
         for index, (name, params, options) in waiting:
             if failed.is_set():
                 return
-            answers[index] = answer = await try_call(tools, name, params, context, options)
+            answers[index] = answer = await try_call(call, name, params, context, options)
             if fail_fast and not answer["success"]:
                 failed.set()
 
@@ -61,11 +64,11 @@ async def run_batch(
 
 
 async def try_call(
-    tools: Tools, name: str, params: Mapping[str, Any] | None, context: Context, options: Mapping[str, Any] | None
+    call: ToolCaller, name: str, params: Mapping[str, Any] | None, context: Context, options: Mapping[str, Any] | None
 ) -> Envelope:
     """Return the envelope of a call; what `call` would raise becomes success=false."""
     try:
-        return await tools.call(name, params, context, options=options)
+        return await call(name, params, context, options=options)
     except LLMSpellError as error:
         return refused(name, error)
 

@@ -17,6 +17,7 @@ _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}")
 _FORMAT = re.compile(r"(?:[^%\0]|%[-_^#0]?[A-Za-z]|%:z|%%)*")
 _UNIX = re.compile(r"[+-]?\d{1,14}(?:\.\d{1,9})?", re.ASCII)
+_ISO = re.compile(r"\d{4}(?:-\d\d-\d\d|\d{4}|-?W\d\d(?:-?\d)?)(?:[Tt ].+)?", re.ASCII)
 _RFC2822 = re.compile(r"(?:[A-Za-z]{3},\s*)?\d{1,2}\s+[A-Za-z]{3}\s+\d{2,4}\s+\d{1,2}:\d{2}")
 _LONG_NUMBER = re.compile(r"\d{15}")
 _MS_FROM = 100_000_000_000
@@ -173,7 +174,7 @@ def _first(text: str, patterns: tuple[str, ...]) -> tuple[dt.datetime, str] | No
     """Read by the first pattern that fits; without patterns, as RFC 3339."""
     if not patterns:
         try:
-            return dt.datetime.fromisoformat(text), "rfc3339"
+            return (dt.datetime.fromisoformat(text), "rfc3339") if _ISO.fullmatch(text) else None
         except ValueError:
             return None
     for pattern in patterns:

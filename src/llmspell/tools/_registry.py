@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,12 @@ class Tools:
             from llmspell.tools._wrappers import call_with_options
 
             return await call_with_options(
-                self, name, params or {}, context or self._anonymous, {"timeout_ms": timeout_ms, **options}
+                partial(self.call, name),
+                params or {},
+                context or self._anonymous,
+                {"timeout_ms": timeout_ms, **options},
+                identity=lambda: self.catalog.require(name).schema_hash,
+                answers=lambda: self.answers,
             )
         spec = self.catalog.require(name)
         context = context or self._anonymous
@@ -149,7 +154,7 @@ class Tools:
         """Run one call; what `call` would raise becomes an envelope with success=false."""
         from llmspell.tools._batch import try_call
 
-        return await try_call(self, name, params, context or self._anonymous, options)
+        return await try_call(self.call, name, params, context or self._anonymous, options)
 
     async def batch(
         self,
@@ -163,7 +168,7 @@ class Tools:
         from llmspell.tools._batch import run_batch
 
         return await run_batch(
-            self, ops, context or self._anonymous, max_concurrency=max_concurrency, fail_fast=fail_fast
+            self.call, ops, context or self._anonymous, max_concurrency=max_concurrency, fail_fast=fail_fast
         )
 
     async def _checked_call(

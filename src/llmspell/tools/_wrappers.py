@@ -19,8 +19,8 @@ from llmspell.tools._base import violation
 
 if TYPE_CHECKING:
     from llmspell.base.context import Context
-    from llmspell.tools._registry import Envelope, Tools
 
+Envelope = dict[str, Any]
 MAX_ATTEMPTS = 10
 MAX_BACKOFF_MS = 60_000
 _KNOWN = ("timeout_ms", "timeout", "retry", "max_attempts", "cache_ttl_seconds", "session")
@@ -28,9 +28,18 @@ _NOT_AGAIN = frozenset({"validation", "security", "cancelled", "resource_limit",
 
 
 async def call_with_options(
-    tools: Tools, name: str, params: Mapping[str, Any], context: Context, options: Mapping[str, Any]
+    call: Callable[..., Awaitable[Envelope]],
+    params: Mapping[str, Any],
+    context: Context,
+    options: Mapping[str, Any],
+    *,
+    identity: Callable[[], str],
+    answers: Callable[[], Answers],
 ) -> Envelope:
-    """Run one call as its options say. Raises ValidationError for an unknown or bad option."""
+    """Run `call(params, context, timeout_ms=)` as the options say.
+
+    identity: hash of the tool's schema. Raises ValidationError for an unknown or bad option.
+    """
     for key in options:
         if key not in _KNOWN:
             near = nearest(key, list(_KNOWN), limit=1)
@@ -42,7 +51,7 @@ async def call_with_options(
         context = msgspec.structs.replace(context, session_id=str(session))
 
     async def once() -> Envelope:
-        return await tools.call(name, params, context, timeout_ms=timeout_ms)
+        return await call(params, context, timeout_ms=timeout_ms)
 
     attempts, backoff_ms = retry_of(options)
     run: Callable[[], Awaitable[Envelope]] = once
@@ -57,10 +66,9 @@ async def call_with_options(
         return await run()
     if type(ttl) not in (int, float) or not 0 < ttl <= 86_400:
         raise violation("cache_ttl_seconds", "a number of seconds up to 86400 expected", keyword="range")
-    spec = tools.catalog.require(name)
     caller = [context.tenant_id, context.session_id, context.level]
-    request = msgspec.json.encode([spec.schema_hash, caller, params], order="deterministic")
-    return await with_cache(tools.answers, run, key=request, ttl_s=ttl)
+    request = msgspec.json.encode([identity(), caller, params], order="deterministic")
+    return await with_cache(answers(), run, key=request, ttl_s=ttl)
 
 
 def retry_of(options: Mapping[str, Any]) -> tuple[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell.errors import InvalidArgument, LLMSpellError, ToolError
+from llmspell.errors import InvalidArgument, ToolError
 from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from llmspell.app import App
-    from llmspell.lua.globals._base import Function
 
 _SPEC_KEYS = (
     "name",
@@ -168,7 +167,7 @@ class Global:
             raise InvalidArgument(f"security_level must be one of {', '.join(_LEVELS)}, got {level!r}")
         made = self._tools.register(
             title,
-            _runner(function),
+            function,
             pick(spec, "parameters", "schema"),
             description=_text(spec, "description", ""),
             category=_text(spec, "category", "custom"),
@@ -209,33 +208,6 @@ def tagged(envelope: dict[str, Any]) -> Tagged:
 
 def _handle(row: Mapping[str, Any]) -> Handle:
     return Handle("tool", row["name"], fields=row)
-
-
-def _runner(function: Function) -> Any:
-    """Return a handler whose Lua errors have the kind a tool's envelope shows."""
-
-    async def run(params: dict[str, Any], ctx: dict[str, Any]) -> Any:
-        try:
-            return await function(params, ctx)
-        except LLMSpellError:
-            raise
-        except Exception as error:
-            if not hasattr(error, "message") or getattr(error, "kind", None) == "cancelled":
-                raise
-            raise _failure(error) from error
-
-    return run
-
-
-def _failure(error: Any) -> ToolError:
-    from llmspell.tools._base import ToolFailure
-
-    kind = getattr(error, "kind", None) or "script"
-    details = getattr(error, "details", None)
-    code = getattr(error, "code", None) or "script_error"
-    return ToolFailure(
-        str(code), str(error.message), details if isinstance(details, dict) else None, error_kind=str(kind)
-    )
 
 
 def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
