@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from time import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,9 +14,6 @@ from llmspell.providers._base import Capabilities, Rendered
 from llmspell.providers._endpoint import Endpoint
 from llmspell.providers._errors import bad_response, from_status, mask
 from llmspell.providers._shared import Shared
-
-if TYPE_CHECKING:
-    from llmspell.net import ByteStream
 
 IDLE_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
@@ -39,6 +36,25 @@ class Channel:
 
     async def send(self, rendered: Rendered, model: str, *, timeout_s: float) -> tuple[bytes, Mapping[str, str]]:
         """Return body and headers of a 2xx answer; raises the error any other status stands for."""
+        try:
+            status, headers, body = await self._exchange(rendered, timeout_s)
+        except LLMSpellError as error:
+            raise self._foreign(error, model, streaming=False) from error
+        if not 200 <= status < 300:
+            raise self._refused(status, headers, body, model)
+        if self.profile.rate_limit_prefix:
+            self._shared.note_headers(self.name, self.profile.rate_limit_prefix, headers)
+        if not body:
+            raise bad_response(self.name, model, "it is empty")
+        return body, headers
+
+    async def _exchange(self, rendered: Rendered, timeout_s: float) -> tuple[int, Mapping[str, str], bytes]:
+        """Send on the short road, or with the general client where a proxy is in between."""
+        direct = self._shared.direct
+        if direct is not None:
+            target = self._shared.http.check(rendered.url)
+            answer = await direct.send(rendered.method, target, rendered.headers, rendered.body, timeout_s=timeout_s)
+            return answer.status, answer.headers, answer.body
         stream = self._shared.http.post_stream(
             rendered.url,
             rendered.headers,
@@ -49,18 +65,9 @@ class Channel:
             idle_timeout=timeout_s,
             total_timeout=timeout_s,
         )
-        try:
-            async with stream as answer:
-                body = await answer.read()
-        except LLMSpellError as error:
-            raise self._foreign(error, model, streaming=False) from error
-        if answer.status != 200:
-            self._judge(answer, body, model)
-        if self.profile.rate_limit_prefix:
-            self._shared.note_headers(self.name, self.profile.rate_limit_prefix, answer.headers)
-        if not body:
-            raise bad_response(self.name, model, "it is empty")
-        return body, answer.headers
+        async with stream as general:
+            body = await general.read()
+        return general.status, general.headers, body
 
     async def receive(
         self, rendered: Rendered, model: str, *, timeout_s: float, headers: list[Mapping[str, str]]
@@ -78,8 +85,8 @@ class Channel:
         started = False
         try:
             async with stream as answer:
-                if answer.status != 200:
-                    self._judge(answer, await answer.read(), model)
+                if not 200 <= answer.status < 300:
+                    raise self._refused(answer.status, answer.headers, await answer.read(), model)
                 if self.profile.rate_limit_prefix:
                     self._shared.note_headers(self.name, self.profile.rate_limit_prefix, answer.headers)
                 headers.append(answer.headers)
@@ -113,17 +120,10 @@ class Channel:
                 status = 529
         return from_status(status, {}, body, provider=self.name, model=model, secrets=self.endpoint.secrets, now=time())
 
-    def _judge(self, answer: ByteStream, body: bytes, model: str) -> None:
-        if 200 <= answer.status < 300:
-            return
-        raise from_status(
-            answer.status,
-            answer.headers,
-            body,
-            provider=self.name,
-            model=model,
-            secrets=self.endpoint.secrets,
-            now=time(),
+    def _refused(self, status: int, headers: Mapping[str, str], body: bytes, model: str) -> LLMSpellError:
+        """Return the error of a status other than 2xx."""
+        return from_status(
+            status, headers, body, provider=self.name, model=model, secrets=self.endpoint.secrets, now=time()
         )
 
     def _foreign(self, error: LLMSpellError, model: str, *, streaming: bool, started: bool = False) -> LLMSpellError:

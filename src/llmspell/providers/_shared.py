@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmspell.providers._script import Scripts
 
 if TYPE_CHECKING:
-    from llmspell.net import HttpClient
+    from llmspell.net import HttpClient, ProviderPolicy
+    from llmspell.net.direct import DirectPool
     from llmspell.providers._limits import Throttle
 
 
@@ -23,18 +24,37 @@ class Shared:
         self.throttles: dict[str, Throttle] = {}
 
     @cached_property
+    def _policy(self) -> ProviderPolicy:
+        from llmspell.net import ProviderPolicy
+
+        return ProviderPolicy(self._config.allow_http_hosts)
+
+    @cached_property
+    def _proxies(self) -> Mapping[str, str]:
+        """The variables that name proxies, as the HTTP client reads them."""
+        if self._config.proxy == "none":
+            return {}
+        if self._config.proxy != "env":
+            return {"https_proxy": self._config.proxy, "http_proxy": self._config.proxy}
+        return {name: value for name, value in self._environ.items() if name.lower().endswith("_proxy")}
+
+    @cached_property
     def http(self) -> HttpClient:
         """The client of model services, with their own network policy."""
-        from llmspell.net import HttpClient, ProviderPolicy
+        from llmspell.net import HttpClient
 
-        config = self._config
-        proxies: Mapping[str, str] = self._environ
-        if config.proxy == "none":
-            proxies = {}
-        elif config.proxy != "env":
-            proxies = {"https_proxy": config.proxy, "http_proxy": config.proxy}
-        offline = config.offline or self._environ.get("LLMSPELL_OFFLINE", "") in ("1", "true", "yes")
-        return HttpClient(offline=offline, policy=ProviderPolicy(config.allow_http_hosts), environ=proxies)
+        offline = self._config.offline or self._environ.get("LLMSPELL_OFFLINE", "") in ("1", "true", "yes")
+        return HttpClient(offline=offline, policy=self._policy, environ=self._proxies)
+
+    @cached_property
+    def direct(self) -> DirectPool | None:
+        """The short road for whole answers; None where a proxy is in between."""
+        if self._proxies:
+            return None
+        from llmspell import __version__
+        from llmspell.net.direct import DirectPool
+
+        return DirectPool(self._policy, user_agent=f"llmspell/{__version__}")
 
     def note_headers(self, name: str, prefix: str, headers: Mapping[str, str]) -> None:
         """Tell the throttle of provider `name` what the service says is left."""
@@ -44,6 +64,9 @@ class Shared:
 
     async def close(self) -> None:
         """Close the client if there is one."""
+        direct = self.__dict__.pop("direct", None)
+        if direct is not None:
+            direct.close()
         client = self.__dict__.pop("http", None)
         if client is not None:
             await client.close()
