@@ -148,6 +148,10 @@ class Conversation:
         """Forget everything."""
         self.put([], 0)
 
+    def trim(self, count: int) -> None:
+        """Drop the oldest turns until at most `count` messages are left."""
+        self.put(trim(self._messages, count=count, keep_last=False))
+
     def history(self) -> list[dict[str, Any]]:
         """Return the messages as plain data, oldest first."""
         return [to_wire(item) for item in self.messages]

@@ -9,9 +9,37 @@ from llmspell.agents import settings, templates
 
 if TYPE_CHECKING:
     from llmspell.agents.agent import Agent
-    from llmspell.agents.service import Agents
+    from llmspell.providers import Providers
 
 FILTERS = ("type", "model", "provider", "state")
+
+
+class Roster:
+    """Who is there: instances by name and id, definitions, and agents by the name of the tool they are."""
+
+    def __init__(self, providers: Providers) -> None:
+        self.providers = providers
+        self.by_name: dict[str, Agent] = {}
+        self._by_id: dict[str, Agent] = {}
+        self.definitions: dict[str, dict[str, Any]] = {}
+        self.wrapped: dict[str, str] = {}
+
+    @property
+    def instances(self) -> list[Agent]:
+        """All agents, sorted by name."""
+        return [self.by_name[name] for name in sorted(self.by_name)]
+
+    def find(self, name: str) -> Agent | None:
+        """Return the instance of a name or an id, or None."""
+        return self.by_name.get(name) or self._by_id.get(name)
+
+    def add(self, agent: Agent) -> None:
+        """Enter an instance."""
+        self.by_name[agent.name] = self._by_id[agent.id] = agent
+
+    def remove(self, agent: Agent) -> None:
+        """Strike an instance out."""
+        del self.by_name[agent.name], self._by_id[agent.id]
 
 
 def row(agent: Agent) -> dict[str, Any]:
@@ -27,7 +55,7 @@ def row(agent: Agent) -> dict[str, Any]:
     }
 
 
-def capabilities(agents: Agents, agent: Agent) -> list[str]:
+def capabilities(agent: Agent) -> list[str]:
     """Return what an agent can do: its own words, and those that follow from its model and settings."""
     words = [*agent.config.capabilities, *agent.config.tags]
     if agent.model is not None:
@@ -43,12 +71,12 @@ def capabilities(agents: Agents, agent: Agent) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def listing(agents: Agents, wanted: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def listing(roster: Roster, wanted: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the instances that fit the filter, sorted by name."""
-    return [row(agent) for agent in agents.instances if _fits(agents, agent, wanted or {})]
+    return [row(agent) for agent in roster.instances if _fits(roster, agent, wanted or {})]
 
 
-def _fits(agents: Agents, agent: Agent, wanted: Mapping[str, Any]) -> bool:
+def _fits(roster: Roster, agent: Agent, wanted: Mapping[str, Any]) -> bool:
     entry = row(agent)
     for field in FILTERS:
         asked = wanted.get(field)
@@ -61,7 +89,7 @@ def _fits(agents: Agents, agent: Agent, wanted: Mapping[str, Any]) -> bool:
         window = None if agent.model is None else agent.model.window
         if window is None or window < wanted["min_context"]:
             return False
-    return _mentions(wanted, capabilities(agents, agent), f"{agent.name} {agent.config.description}")
+    return _mentions(wanted, capabilities(agent), f"{agent.name} {agent.config.description}")
 
 
 def _mentions(wanted: Mapping[str, Any], words: list[str], text: str) -> bool:
@@ -75,7 +103,7 @@ def _mentions(wanted: Mapping[str, Any], words: list[str], text: str) -> bool:
     return all(word in haystack for word in query)
 
 
-def discover(agents: Agents, wanted: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def discover(roster: Roster, wanted: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return templates, then instances and definitions that fit; a filter on live values leaves templates out."""
     wanted = {key: value for key, value in (wanted or {}).items() if value is not None}
     found = []
@@ -87,12 +115,12 @@ def discover(agents: Agents, wanted: Mapping[str, Any] | None) -> list[dict[str,
             wanted, template.capabilities, f"{name} {template.description}"
         ):
             found.append(_entry(name, kind, template.description, template.capabilities, instance=False))
-    for agent in agents.instances:
-        if _fits(agents, agent, wanted):
-            words = capabilities(agents, agent)
+    for agent in roster.instances:
+        if _fits(roster, agent, wanted):
+            words = capabilities(agent)
             found.append(_entry(agent.name, agent.config.type, agent.config.description, words, instance=True))
-    running = {agent.name for agent in agents.instances}
-    for name, table in sorted(agents.definitions.items()):
+    running = {agent.name for agent in roster.instances}
+    for name, table in sorted(roster.definitions.items()):
         kind = str(table.get("type") or table.get("agent_type") or "llm")
         words = [str(word) for word in table.get("capabilities") or []]
         text = str(table.get("description") or "")
@@ -106,17 +134,17 @@ def _entry(name: str, kind: str, description: str, words: list[str], *, instance
     return {"name": name, "type": kind, "description": description, "capabilities": list(words), "instance": instance}
 
 
-def info(agents: Agents, name: str) -> dict[str, Any] | None:
+def info(roster: Roster, name: str) -> dict[str, Any] | None:
     """Return what is known of an instance, a definition or a template, or None."""
-    agent = agents.find(name)
+    agent = roster.find(name)
     if agent is not None:
         entry = row(agent)
         return {
             **templates.info(templates.require("llm")),
             **{key: entry[key] for key in ("name", "description", "type", "model", "provider", "state")},
-            "capabilities": capabilities(agents, agent),
+            "capabilities": capabilities(agent),
         }
-    table = agents.definitions.get(name)
+    table = roster.definitions.get(name)
     if table is not None:
         return {
             **templates.info(templates.require("llm")),
@@ -129,9 +157,8 @@ def info(agents: Agents, name: str) -> dict[str, Any] | None:
     return None if template is None else templates.info(template)
 
 
-def details(agents: Agents, name: str) -> dict[str, Any]:
-    """Return everything about one agent. Raises ComponentError `not_found`."""
-    agent = agents.require(name)
+def details(roster: Roster, agent: Agent) -> dict[str, Any]:
+    """Return everything about one agent."""
     return {
         **row(agent),
         "tools": agent.toolbox.names,
@@ -147,42 +174,41 @@ def details(agents: Agents, name: str) -> dict[str, Any]:
     }
 
 
-def hierarchy(agents: Agents, name: str | None) -> dict[str, Any]:
+def hierarchy(roster: Roster, agent: Agent | None) -> dict[str, Any]:
     """Return the tree below one agent, or below all: members of composites, agents called as tools, tools."""
-    if name is not None:
-        return {"root": _branch(agents, agents.require(name), ())}
-    branches = [_branch(agents, agent, ()) for agent in agents.instances]
+    if agent is not None:
+        return {"root": _branch(roster, agent, ())}
+    branches = [_branch(roster, found, ()) for found in roster.instances]
     return {"root": {"name": "agents", "type": "root", "id": "agents", "children": branches}}
 
 
-def _branch(agents: Agents, agent: Agent, above: tuple[str, ...]) -> dict[str, Any]:
+def _branch(roster: Roster, agent: Agent, above: tuple[str, ...]) -> dict[str, Any]:
     children = []
     path = (*above, agent.name)
     members = list(agent.team.config.agents) if agent.team is not None else []
-    wrapped = agents.wrapped
+    wrapped = roster.wrapped
     for tool in agent.toolbox.names:
         if tool in wrapped:
             members.append(wrapped[tool])
         else:
             children.append({"name": tool, "type": "tool", "id": tool, "children": []})
     for member in members:
-        child = agents.find(member)
+        child = roster.find(member)
         if child is not None and child.name not in path:
-            children.append(_branch(agents, child, path))
+            children.append(_branch(roster, child, path))
     return {"name": agent.name, "type": agent.config.type, "id": agent.id, "children": children}
 
 
-def abilities(agents: Agents, name: str | None) -> dict[str, Any]:
-    """Return for each agent what its model really can, with its settings. Raises ComponentError `not_found`."""
-    chosen = agents.instances if name is None else [agents.require(name)]
-    return {agent.name: _ability(agents, agent) for agent in chosen}
+def abilities(roster: Roster, agent: Agent | None) -> dict[str, Any]:
+    """Return for each agent, or one, what its model really can, with its settings."""
+    return {found.name: _ability(roster, found) for found in (roster.instances if agent is None else [agent])}
 
 
-def _ability(agents: Agents, agent: Agent) -> dict[str, Any]:
+def _ability(roster: Roster, agent: Agent) -> dict[str, Any]:
     config = agent.config
     can: Any = None
     if agent.model is not None:
-        can = agents.providers.capabilities(agent.model.first.label)
+        can = roster.providers.capabilities(agent.model.first.label)
     limits: dict[str, Any] = {
         "supports_streaming": can is None or can.streaming,
         "supports_tools": can is not None and can.tools,
@@ -198,5 +224,5 @@ def _ability(agents: Agents, agent: Agent) -> dict[str, Any]:
         "description": config.description,
         "config": {key: value for key, value in shown.items() if value is not None},
         "capabilities": limits,
-        "words": capabilities(agents, agent),
+        "words": capabilities(agent),
     }

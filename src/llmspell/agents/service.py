@@ -12,6 +12,7 @@ from llmspell.agents.agent import Agent
 from llmspell.agents.asking import Model, Target, call_options
 from llmspell.agents.compose import Team, TeamConfig, strategy_of
 from llmspell.agents.contexts import Contexts
+from llmspell.agents.directory import Roster
 from llmspell.agents.measures import process_values
 from llmspell.agents.run import chunk_wire
 from llmspell.agents.toolbox import Toolbox
@@ -58,14 +59,13 @@ class Agents:
         self.state = state
         self.contexts = Contexts()
         self.warn: Callable[[str], None] | None = None
+        self.chunk_wire = chunk_wire
         self.present: Callable[[Any], Any] = chunk_wire
         self._defaults = config
         self._context: Callable[[], Context] = Context
         self._untrusted = False
-        self._instances: dict[str, Agent] = {}
-        self._by_id: dict[str, Agent] = {}
-        self._definitions: dict[str, dict[str, Any]] = {}
-        self._wrapped: dict[str, tuple[str, bool]] = {}
+        self._roster = Roster(providers)
+        self._bundled: set[str] = set()
         self._parents: dict[str, str | None] = {}
 
     def belong(
@@ -133,7 +133,7 @@ class Agents:
         return {**defaults, **table}
 
     def _add(self, config: AgentConfig, team: Team | None) -> Agent:
-        if config.name in self._instances:
+        if config.name in self._roster.by_name:
             raise ComponentError(
                 f"agent '{config.name}' already exists: destroy it or choose another name",
                 code="already_exists",
@@ -142,8 +142,8 @@ class Agents:
             )
         if config.type == "tool-orchestrator" and not config.tools:
             config = settings.build({**{f: getattr(config, f) for f in settings.FIELDS}, "tools": ["*"]})
-        agent = self._instances[config.name] = Agent(config, self, team)
-        self._by_id[agent.id] = agent
+        agent = Agent(config, self, team)
+        self._roster.add(agent)
         return agent
 
     def create_from_template(self, template: str, params: Mapping[str, Any] | None = None) -> Agent:
@@ -183,13 +183,13 @@ class Agents:
 
     def find(self, name: str) -> Agent | None:
         """Return the instance of a name or an id, or None."""
-        return self._instances.get(name) or self._by_id.get(name)
+        return self._roster.find(name)
 
     def get(self, name: str) -> Agent | None:
         """Return an agent by name or id, building it from its definition at first use, or None."""
         agent = self.find(name)
-        if agent is None and name in self._definitions:
-            return self.create({**self._definitions[name], "name": name})
+        if agent is None and name in self._roster.definitions:
+            return self.create({**self._roster.definitions[name], "name": name})
         return agent
 
     def require(self, name: str) -> Agent:
@@ -198,7 +198,7 @@ class Agents:
         if agent is None:
             from llmspell.base.registry import nearest
 
-            near = nearest(name, sorted({*self._instances, *self._definitions}))
+            near = nearest(name, sorted({*self._roster.by_name, *self._roster.definitions}))
             hint = f", did you mean {' or '.join(repr(item) for item in near)}?" if near else ""
             raise ComponentError(
                 f"agent '{name}' not found{hint}",
@@ -210,17 +210,17 @@ class Agents:
 
     def exists(self, name: str) -> bool:
         """Whether there is an agent or a definition of that name."""
-        return self.find(name) is not None or name in self._definitions
+        return self.find(name) is not None or name in self._roster.definitions
 
     @property
     def instances(self) -> list[Agent]:
         """All agents, sorted by name."""
-        return [self._instances[name] for name in sorted(self._instances)]
+        return self._roster.instances
 
     @property
     def definitions(self) -> dict[str, dict[str, Any]]:
         """Registered settings by name."""
-        return self._definitions
+        return self._roster.definitions
 
     def register(self, table: Mapping[str, Any]) -> str:
         """Keep settings for a later `get`; they are checked now. Raises ComponentError `already_exists`."""
@@ -237,12 +237,12 @@ class Agents:
             config = self._parse(rest)
             if kind not in ("basic", "function", "composite"):
                 self.model_of(config, None)
-        self._definitions[name] = dict(table)
+        self._roster.definitions[name] = dict(table)
         return name
 
     def unregister(self, name: str) -> bool:
         """Forget a definition and destroy its instance; False when there is none."""
-        known = self._definitions.pop(name, None) is not None
+        known = self._roster.definitions.pop(name, None) is not None
         if self.find(name) is not None:
             self.destroy(name)
             return True
@@ -251,41 +251,42 @@ class Agents:
     def destroy(self, name: str) -> None:
         """Terminate an agent and free its name. Raises ComponentError `not_found`."""
         agent = self.require(name)
-        del self._instances[agent.name], self._by_id[agent.id]
+        self._roster.remove(agent)
         agent.close()
-        for tool, (owner, _) in list(self._wrapped.items()):
+        for tool, owner in list(self._roster.wrapped.items()):
             if owner == agent.name:
-                del self._wrapped[tool]
+                del self._roster.wrapped[tool]
+                self._bundled.discard(tool)
                 self.tools.unregister(tool)
 
     def close(self) -> None:
         """Terminate every agent."""
-        for name in list(self._instances):
+        for name in list(self._roster.by_name):
             self.destroy(name)
 
     def listing(self, wanted: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the instances that fit a filter, sorted by name."""
-        return directory.listing(self, wanted)
+        return directory.listing(self._roster, wanted)
 
     def discover(self, wanted: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return templates, instances and definitions that fit a filter."""
-        return directory.discover(self, wanted)
+        return directory.discover(self._roster, wanted)
 
     def info(self, name: str) -> dict[str, Any] | None:
         """Return what is known of a template, a definition or an instance, or None."""
-        return directory.info(self, name)
+        return directory.info(self._roster, name)
 
     def details(self, name: str) -> dict[str, Any]:
         """Return everything about an agent."""
-        return directory.details(self, name)
+        return directory.details(self._roster, self.require(name))
 
     def hierarchy(self, name: str | None = None) -> dict[str, Any]:
         """Return the tree of members, agents as tools, and tools."""
-        return directory.hierarchy(self, name)
+        return directory.hierarchy(self._roster, None if name is None else self.require(name))
 
     def abilities(self, name: str | None = None) -> dict[str, Any]:
         """Return for each agent what its model can do."""
-        return directory.abilities(self, name)
+        return directory.abilities(self._roster, None if name is None else self.require(name))
 
     def template_names(self) -> list[str]:
         """Return the ids of all templates."""
@@ -297,7 +298,7 @@ class Agents:
 
     def totals(self) -> dict[str, Any]:
         """Return values of the process."""
-        return process_values(len(self._instances), len(self.tools.list()))
+        return process_values(len(self._roster.by_name), len(self.tools.list()))
 
     async def execute(
         self, name: str, value: Any, options: Mapping[str, Any] | None = None, context: Context | None = None
@@ -352,7 +353,9 @@ class Agents:
             level=config.get("security_level") or "safe",
             timeout_ms=int(config.get("timeout_ms") or agent.config.max_execution_time * 1000),
         )
-        self._wrapped[tool] = (agent.name, bool(config.get("bundle_parameters")))
+        self._roster.wrapped[tool] = agent.name
+        if config.get("bundle_parameters"):
+            self._bundled.add(tool)
         return tool
 
     def _wrap(self, name: str) -> str | None:
@@ -360,18 +363,18 @@ class Agents:
         agent = self.get(name)
         if agent is None:
             return None
-        known = (tool for tool, (owner, _) in self._wrapped.items() if owner == agent.name)
+        known = (tool for tool, owner in self._roster.wrapped.items() if owner == agent.name)
         return next(known, None) or self.wrap_as_tool(name)
 
     @property
     def wrapped(self) -> dict[str, str]:
         """Names of agents by the tool they are."""
-        return {tool: owner for tool, (owner, _) in self._wrapped.items()}
+        return self._roster.wrapped
 
     async def _as_tool(self, tool: str, params: dict[str, Any], context: Context | None) -> dict[str, Any]:
-        owner, bundle = self._wrapped[tool]
+        owner = self._roster.wrapped[tool]
         rest = {key: value for key, value in params.items() if key != "input"}
-        given = rest if bundle else {**rest.pop("parameters", {}), **rest}
+        given = rest if tool in self._bundled else {**rest.pop("parameters", {}), **rest}
         value: dict[str, Any] = {"text": params.get("input", "")}
         if given:
             value["parameters"] = given
@@ -395,7 +398,7 @@ class Agents:
 
     async def invoke(self, name: str, params: dict[str, Any], context: Context) -> dict[str, Any]:
         """Call a tool for a run. An agent that is a tool shares the run's budget, deadline and depth."""
-        if name not in self._wrapped:
+        if name not in self._roster.wrapped:
             return await self.tools.call(name, params, context)
         schema = (self.tools.schema(name) or {}).get("input_schema", WRAP_SCHEMA)
         missing = [key for key in schema.get("required", []) if key not in params]

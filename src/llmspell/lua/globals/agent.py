@@ -116,10 +116,7 @@ class AgentMethods:
 
     def trim_conversation(self, ident: str, count: int) -> None:
         """Drop the oldest turns until at most `count` messages are left."""
-        from llmspell.agents.conversation import trim
-
-        conversation = self._agent(ident).conversation
-        conversation.messages = trim(conversation.messages, count=count, keep_last=False)
+        self._agent(ident).conversation.trim(count)
 
     def reset(self, ident: str) -> None:
         """Forget conversation, own data and last error; the state is Ready."""
@@ -274,8 +271,11 @@ class Global:
     @property
     def _agents(self) -> Any:
         agents = self._lane.agents
-        agents.present = chunk
+        agents.present = self._chunk
         return agents
+
+    def _chunk(self, item: Any) -> Tagged:
+        return Tagged("agent_chunk", self._lane.agents.chunk_wire(item))
 
     def setters(self) -> list[str]:
         """Return the names of the builder's setters."""
@@ -419,7 +419,7 @@ class Global:
         """Return the next chunk, or nil and the result at the end."""
         stream = self._streams[number]
         try:
-            return chunk(await stream.__anext__())
+            return self._chunk(await stream.__anext__())
         except StopAsyncIteration:
             del self._streams[number]
             return None, result(stream.result) if stream.result is not None else None
@@ -450,13 +450,6 @@ def handle(agent: Any) -> Handle:
 def result(value: dict[str, Any]) -> Tagged:
     """Return a result that reads as its text."""
     return Tagged("result", value)
-
-
-def chunk(item: Any) -> Tagged:
-    """Return a chunk that reads as its text."""
-    from llmspell.agents.run import chunk_wire
-
-    return Tagged("agent_chunk", chunk_wire(item))
 
 
 def _input(value: Any) -> Any:
