@@ -23,15 +23,15 @@ struct Registration {
 
 }  // namespace check
 
-#define TEST(name)                                          \
-    static void name();                                     \
+#define TEST(name)                                              \
+    static void name();                                         \
     static const check::Registration name##_test{#name, &name}; \
     static void name()
 
-#define CHECK(condition)                                                              \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
+#define CHECK(condition)                                                                \
+    do {                                                                                \
+        if (!(condition)) {                                                             \
             std::fprintf(stderr, "%s:%d: CHECK(%s)\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                             \
-        }                                                                             \
+            std::exit(1);                                                               \
+        }                                                                               \
     } while (false)

@@ -26,7 +26,9 @@ std::vector<Kernels> tables() {
     return out;
 }
 
-bool near(float got, double wanted, double magnitude) { return std::fabs(got - wanted) <= 1e-5 * (magnitude + 1e-6); }
+bool near(float got, double wanted, double magnitude) {
+    return std::fabs(got - wanted) <= 1e-5 * (magnitude + 1e-6);
+}
 
 }  // namespace
 

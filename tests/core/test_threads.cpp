@@ -66,7 +66,8 @@ TEST(many_queries_on_many_threads_find_the_same) {
     const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
     CHECK(index.add(keys, vectors.data(), true));
     std::vector<float> queries;
-    for (int i = 0; i < 50; ++i) queries.insert(queries.end(), vectors.begin() + i % 2 * 4, vectors.begin() + i % 2 * 4 + 4);
+    for (int i = 0; i < 50; ++i)
+        queries.insert(queries.end(), vectors.begin() + i % 2 * 4, vectors.begin() + i % 2 * 4 + 4);
     const auto found = index.search_many(queries.data(), 50, Search{.k = 1}, 4);
     CHECK(found);
     for (std::size_t i = 0; i < 50; ++i) CHECK(found.value()[i].hits[0].key == static_cast<std::int64_t>(i % 2 + 1));

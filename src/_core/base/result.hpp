@@ -34,7 +34,7 @@ struct Error {
 
 template <class T>
 class Result {
-  public:
+ public:
     Result(T value) noexcept : state_(std::move(value)) {}
     Result(Error error) noexcept : state_(error) {}
 
@@ -43,7 +43,7 @@ class Result {
     const T& value() const noexcept { return *std::get_if<0>(&state_); }
     const Error& error() const noexcept { return *std::get_if<1>(&state_); }
 
-  private:
+ private:
     std::variant<T, Error> state_;
 };
 

@@ -30,7 +30,8 @@ inline std::vector<std::int64_t> keys_of(const pybind11::object& value, const ch
     if (array.ndim() > 1) {
         raise(Error{Errc::invalid_argument, array.ndim(), 0, "dimensions of keys", "1"});
     }
-    const auto plain = pybind11::array_t<std::int64_t, pybind11::array::c_style | pybind11::array::forcecast>::ensure(array);
+    const auto plain = pybind11::array_t < std::int64_t,
+               pybind11::array::c_style | pybind11::array::forcecast > ::ensure(array);
     if (!plain) {
         throw pybind11::error_already_set();
     }
@@ -59,7 +60,8 @@ struct Matrix {
             data = static_cast<const float*>(owner.data());
             return;
         }
-        const auto wide = pybind11::array_t<double, pybind11::array::c_style | pybind11::array::forcecast>::ensure(owner);
+        const auto wide = pybind11::array_t < double,
+                   pybind11::array::c_style | pybind11::array::forcecast > ::ensure(owner);
         if (!wide) {
             throw pybind11::error_already_set();
         }

@@ -56,6 +56,7 @@ std::int64_t count_tokens(const py::object& value) {
 
 void bind_text(py::module_& module) {
     module.def("cut", &cut, py::arg("text"), py::kw_only(), py::arg("size"), py::arg("overlap") = 0,
-               py::arg("unit") = "tokens", py::arg("at") = "sentence", "Return the byte ranges of windows, int64 (n, 2).");
+               py::arg("unit") = "tokens", py::arg("at") = "sentence",
+               "Return the byte ranges of windows, int64 (n, 2).");
     module.def("count_tokens", &count_tokens, py::arg("text"), "Estimate how many tokens a text costs.");
 }

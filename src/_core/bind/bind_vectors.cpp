@@ -20,7 +20,7 @@ namespace {
 std::atomic<unsigned> forks{0};
 
 class VectorIndex {
-  public:
+ public:
     VectorIndex(std::int64_t dim, const std::string& metric, std::int64_t max_elements, std::string name)
         : born_(forks.load()), name_(std::move(name)) {
         if (dim < 1 || dim > 65535) {
@@ -45,7 +45,7 @@ class VectorIndex {
     const Index& info() const { return *index_; }
     const std::string& name() const { return name_; }
 
-  private:
+ private:
     unsigned born_;
     std::string name_;
     std::unique_ptr<Index> index_;
@@ -183,17 +183,19 @@ py::dict stats(const VectorIndex& self) {
 void bind_vectors(py::module_& module) {
     pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
     const auto fields = py::make_tuple("keys", "distances", "scores", "exhausted", "visited");
-    hits_class() = py::module_::import("collections").attr("namedtuple")("Hits", fields, py::arg("module") = "llmspell._core");
+    hits_class() =
+        py::module_::import("collections").attr("namedtuple")("Hits", fields, py::arg("module") = "llmspell._core");
     module.attr("Hits") = hits_class();
     py::class_<VectorIndex>(module, "VectorIndex", "One namespace of vectors, searched exactly.")
         .def(py::init<std::int64_t, const std::string&, std::int64_t, std::string>(), py::arg("dim"),
              py::arg("metric") = "cosine", py::kw_only(), py::arg("max_elements") = 1'000'000'000, py::arg("name") = "")
         .def("add", &add_rows, py::arg("keys"), py::arg("vectors"), py::kw_only(), py::arg("replace") = true)
         .def("remove", &remove_keys, py::arg("keys"))
-        .def("clear", [](const VectorIndex& self) {
-            Index& index = self.use();
-            released([&] { return index.clear(); });
-        })
+        .def("clear",
+             [](const VectorIndex& self) {
+                 Index& index = self.use();
+                 released([&] { return index.clear(); });
+             })
         .def("search", &search, py::arg("query"), py::arg("k") = 10, py::kw_only(), py::arg("allow") = py::none(),
              py::arg("threshold") = py::none())
         .def("search_many", &search_many, py::arg("queries"), py::arg("k") = 10, py::kw_only(),
@@ -202,11 +204,12 @@ void bind_vectors(py::module_& module) {
         .def("contains", &contains, py::arg("keys"))
         .def("keys", &keys)
         .def("stats", &stats)
-        .def("close", [](const VectorIndex& self) {
-            Index& index = self.use();
-            const py::gil_scoped_release free;
-            index.close();
-        })
+        .def("close",
+             [](const VectorIndex& self) {
+                 Index& index = self.use();
+                 const py::gil_scoped_release free;
+                 index.close();
+             })
         .def("__len__", [](const VectorIndex& self) { return self.use().size(); })
         .def_property_readonly("dim", [](const VectorIndex& self) { return self.info().dim(); })
         .def_property_readonly("metric", [](const VectorIndex& self) { return exact::name_of(self.info().metric()); })

@@ -30,8 +30,7 @@ constexpr std::array<Row, 9> table{{
     {Errc::duplicate_key, "DuplicateKey", "key", nullptr, nullptr,
      "key {a} is live or repeated; expected new keys, or replace=True"},
     {Errc::not_found, "NotFound", "id", nullptr, "what", "{name} {a} does not exist"},
-    {Errc::limit_exceeded, "LimitExceeded", "limit", "used", "resource",
-     "{name} would become {b}; the limit is {a}"},
+    {Errc::limit_exceeded, "LimitExceeded", "limit", "used", "resource", "{name} would become {b}; the limit is {a}"},
     {Errc::closed, "ComponentError", nullptr, nullptr, "what", "the {name} is closed; expected an open one"},
 }};
 
@@ -75,8 +74,10 @@ void raise_invalid(const char* name, const py::object& value, const char* allowe
     details["value"] = value;
     details["allowed"] = allowed;
     keywords["details"] = details;
-    const std::string message = std::string(name) + " is " + py::repr(value).cast<std::string>() + "; expected " + allowed;
-    PyErr_SetObject(class_of(Errc::invalid_argument), py::handle(class_of(Errc::invalid_argument))(message, **keywords).ptr());
+    const std::string message =
+        std::string(name) + " is " + py::repr(value).cast<std::string>() + "; expected " + allowed;
+    PyErr_SetObject(class_of(Errc::invalid_argument),
+                    py::handle(class_of(Errc::invalid_argument))(message, **keywords).ptr());
     throw py::error_already_set();
 }
 

@@ -12,7 +12,9 @@ inline float fold(__m256 sum) {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
 
-inline __m256 magnitude(__m256 value) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value); }
+inline __m256 magnitude(__m256 value) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value);
+}
 
 // The first n of eight lanes.
 inline __m256i first_lanes(std::size_t n) {
@@ -20,14 +22,18 @@ inline __m256i first_lanes(std::size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), numbers);
 }
 
-inline __m256 dot_step(__m256 sum, __m256 a, __m256 b) { return _mm256_fmadd_ps(a, b, sum); }
+inline __m256 dot_step(__m256 sum, __m256 a, __m256 b) {
+    return _mm256_fmadd_ps(a, b, sum);
+}
 
 inline __m256 l2_step(__m256 sum, __m256 a, __m256 b) {
     const __m256 d = _mm256_sub_ps(a, b);
     return _mm256_fmadd_ps(d, d, sum);
 }
 
-inline __m256 l1_step(__m256 sum, __m256 a, __m256 b) { return _mm256_add_ps(sum, magnitude(_mm256_sub_ps(a, b))); }
+inline __m256 l1_step(__m256 sum, __m256 a, __m256 b) {
+    return _mm256_add_ps(sum, magnitude(_mm256_sub_ps(a, b)));
+}
 
 template <__m256 (*Step)(__m256, __m256, __m256)>
 inline float reduce(const float* a, const float* b, std::size_t n) {
@@ -49,9 +55,15 @@ inline float reduce(const float* a, const float* b, std::size_t n) {
     return fold(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
 }
 
-float dot(const float* a, const float* b, std::size_t n) { return reduce<dot_step>(a, b, n); }
-float l2(const float* a, const float* b, std::size_t n) { return reduce<l2_step>(a, b, n); }
-float l1(const float* a, const float* b, std::size_t n) { return reduce<l1_step>(a, b, n); }
+float dot(const float* a, const float* b, std::size_t n) {
+    return reduce<dot_step>(a, b, n);
+}
+float l2(const float* a, const float* b, std::size_t n) {
+    return reduce<l2_step>(a, b, n);
+}
+float l1(const float* a, const float* b, std::size_t n) {
+    return reduce<l1_step>(a, b, n);
+}
 
 std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     __m256i sum = _mm256_setzero_si256();

@@ -6,7 +6,9 @@
 namespace spell::distance {
 namespace {
 
-inline __m512 dot_step(__m512 sum, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, sum); }
+inline __m512 dot_step(__m512 sum, __m512 a, __m512 b) {
+    return _mm512_fmadd_ps(a, b, sum);
+}
 
 inline __m512 l2_step(__m512 sum, __m512 a, __m512 b) {
     const __m512 d = _mm512_sub_ps(a, b);
@@ -37,9 +39,15 @@ inline float reduce(const float* a, const float* b, std::size_t n) {
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
 }
 
-float dot(const float* a, const float* b, std::size_t n) { return reduce<dot_step>(a, b, n); }
-float l2(const float* a, const float* b, std::size_t n) { return reduce<l2_step>(a, b, n); }
-float l1(const float* a, const float* b, std::size_t n) { return reduce<l1_step>(a, b, n); }
+float dot(const float* a, const float* b, std::size_t n) {
+    return reduce<dot_step>(a, b, n);
+}
+float l2(const float* a, const float* b, std::size_t n) {
+    return reduce<l2_step>(a, b, n);
+}
+float l1(const float* a, const float* b, std::size_t n) {
+    return reduce<l1_step>(a, b, n);
+}
 
 std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     __m512i sum = _mm512_setzero_si512();

@@ -7,14 +7,18 @@
 namespace spell::distance {
 namespace {
 
-inline float32x4_t dot_step(float32x4_t sum, float32x4_t a, float32x4_t b) { return vfmaq_f32(sum, a, b); }
+inline float32x4_t dot_step(float32x4_t sum, float32x4_t a, float32x4_t b) {
+    return vfmaq_f32(sum, a, b);
+}
 
 inline float32x4_t l2_step(float32x4_t sum, float32x4_t a, float32x4_t b) {
     const float32x4_t d = vsubq_f32(a, b);
     return vfmaq_f32(sum, d, d);
 }
 
-inline float32x4_t l1_step(float32x4_t sum, float32x4_t a, float32x4_t b) { return vaddq_f32(sum, vabdq_f32(a, b)); }
+inline float32x4_t l1_step(float32x4_t sum, float32x4_t a, float32x4_t b) {
+    return vaddq_f32(sum, vabdq_f32(a, b));
+}
 
 template <float32x4_t (*Step)(float32x4_t, float32x4_t, float32x4_t)>
 inline float reduce(const float* a, const float* b, std::size_t n) {
@@ -40,9 +44,15 @@ inline float reduce(const float* a, const float* b, std::size_t n) {
     return vaddvq_f32(vaddq_f32(vaddq_f32(s0, s1), vaddq_f32(s2, s3)));
 }
 
-float dot(const float* a, const float* b, std::size_t n) { return reduce<dot_step>(a, b, n); }
-float l2(const float* a, const float* b, std::size_t n) { return reduce<l2_step>(a, b, n); }
-float l1(const float* a, const float* b, std::size_t n) { return reduce<l1_step>(a, b, n); }
+float dot(const float* a, const float* b, std::size_t n) {
+    return reduce<dot_step>(a, b, n);
+}
+float l2(const float* a, const float* b, std::size_t n) {
+    return reduce<l2_step>(a, b, n);
+}
+float l1(const float* a, const float* b, std::size_t n) {
+    return reduce<l1_step>(a, b, n);
+}
 
 std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     int32x4_t sum = vdupq_n_s32(0);

@@ -11,7 +11,9 @@ inline float fold(const float* sums) {
     return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
-inline float magnitude(float value) { return value < 0.0f ? -value : value; }
+inline float magnitude(float value) {
+    return value < 0.0f ? -value : value;
+}
 
 float dot(const float* a, const float* b, std::size_t n) {
     float sums[lanes] = {};

@@ -28,12 +28,14 @@ constexpr std::uint64_t word_start = 0x9E3779B97F4A7C15ull, pair_start = 0xC2B2A
 constexpr double pair_weight = 0.30, gram_energy = 0.60, frequent_weight = 0.05;
 
 constexpr std::array<std::string_view, 96> frequent_words = {
-    "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "did",
-    "do", "does", "each", "else", "for", "from", "get", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in",
-    "into", "is", "it", "its", "just", "like", "make", "may", "me", "more", "most", "must", "my", "no", "not", "of", "off",
-    "on", "one", "only", "or", "other", "our", "out", "over", "same", "she", "should", "so", "some", "such", "than", "that",
-    "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "too", "up", "use", "used", "using",
-    "was", "we", "were", "what", "when", "where", "which", "who", "will", "with", "without", "would", "you", "your"};
+    "a",     "about",  "after", "all",   "also",  "an",   "and",  "any",   "are",     "as",    "at",   "be",
+    "been",  "but",    "by",    "can",   "did",   "do",   "does", "each",  "else",    "for",   "from", "get",
+    "had",   "has",    "have",  "he",    "her",   "his",  "how",  "i",     "if",      "in",    "into", "is",
+    "it",    "its",    "just",  "like",  "make",  "may",  "me",   "more",  "most",    "must",  "my",   "no",
+    "not",   "of",     "off",   "on",    "one",   "only", "or",   "other", "our",     "out",   "over", "same",
+    "she",   "should", "so",    "some",  "such",  "than", "that", "the",   "their",   "them",  "then", "there",
+    "these", "they",   "this",  "those", "to",    "too",  "up",   "use",   "used",    "using", "was",  "we",
+    "were",  "what",   "when",  "where", "which", "who",  "will", "with",  "without", "would", "you",  "your"};
 
 std::uint64_t step(std::uint64_t hash, std::uint64_t value) noexcept {
     hash = (hash ^ value) * 0xFF51AFD7ED558CCDull;
@@ -71,7 +73,7 @@ struct Feature {
 
 // Counts features by hash and keeps the order of first appearance.
 class Counter {
-  public:
+ public:
     // Costs what was counted, not what the largest text before has left behind. The last feature in is the first out:
     // its probe passes only over features that are still there.
     void clear() {
@@ -99,7 +101,7 @@ class Counter {
 
     std::vector<Feature> features;
 
-  private:
+ private:
     std::uint32_t& find(std::uint64_t hash) {
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
@@ -137,7 +139,9 @@ bool in_word(char32_t code) noexcept {
     return (text::flags(code) & text::word) != 0;
 }
 
-bool alone(char32_t code) noexcept { return code >= 0x80 && (text::flags(code) & text::ideograph) != 0; }
+bool alone(char32_t code) noexcept {
+    return code >= 0x80 && (text::flags(code) & text::ideograph) != 0;
+}
 
 // An ideograph is a word of its own, for there are no blanks to say otherwise; marks stay with what they follow.
 std::uint32_t word_end(const std::vector<char32_t>& text, std::uint32_t at) noexcept {
@@ -274,7 +278,8 @@ Result<HashEmbedder> HashEmbedder::make(const EmbedOptions& o) noexcept {
     if (o.longest < o.shortest || o.longest > 8) {
         return Error{Errc::invalid_argument, o.longest, 0, "char_ngrams", "shortest to 8"};
     }
-    if (o.word_ngrams < 1 || o.word_ngrams > 3) return Error{Errc::invalid_argument, o.word_ngrams, 0, "word_ngrams", "1 to 3"};
+    if (o.word_ngrams < 1 || o.word_ngrams > 3)
+        return Error{Errc::invalid_argument, o.word_ngrams, 0, "word_ngrams", "1 to 3"};
     return guarded<HashEmbedder>([&] { return Result<HashEmbedder>(HashEmbedder(o)); });
 }
 

@@ -21,7 +21,7 @@ struct EmbedOptions {
 };
 
 class HashEmbedder {
-  public:
+ public:
     static Result<HashEmbedder> make(const EmbedOptions& options) noexcept;
 
     // Writes one unit vector of `dim` floats per text. The same bits on every platform and for any number of threads.
@@ -30,7 +30,7 @@ class HashEmbedder {
     const EmbedOptions& options() const noexcept { return options_; }
     std::string id() const;
 
-  private:
+ private:
     explicit HashEmbedder(const EmbedOptions& options);
 
     EmbedOptions options_;

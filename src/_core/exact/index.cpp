@@ -327,7 +327,8 @@ Result<Stats> Index::stats() const noexcept {
         return closed;
     }
     const std::size_t count = map_.count();
-    return Stats{count, rows_->used() - count, sizeof(Index) + rows_->bytes() + map_.bytes(), searches_.load(), generation_};
+    return Stats{count, rows_->used() - count, sizeof(Index) + rows_->bytes() + map_.bytes(), searches_.load(),
+                 generation_};
 }
 
 }  // namespace spell::exact

@@ -40,8 +40,8 @@ struct Found {
 
 struct Search {
     std::int64_t k = 10;
-    std::optional<float> threshold;                           // smallest score
-    std::optional<std::span<const std::int64_t>> allow;       // the only keys that may be found
+    std::optional<float> threshold;                      // smallest score
+    std::optional<std::span<const std::int64_t>> allow;  // the only keys that may be found
 };
 
 struct Stats {
@@ -50,7 +50,7 @@ struct Stats {
 };
 
 class Index {
-  public:
+ public:
     Index(std::size_t dim, Metric metric, std::size_t max_elements)
         : dim_(dim), metric_(metric), max_elements_(max_elements), rows_(std::make_unique<Rows>(dim)) {}
 
@@ -72,7 +72,7 @@ class Index {
     std::size_t dim() const noexcept { return dim_; }
     Metric metric() const noexcept { return metric_; }
 
-  private:
+ private:
     struct Fresh {
         std::int64_t key;
         Slot slot;
@@ -95,7 +95,7 @@ class Index {
     mutable std::mutex writer_;  // rows that are not live, free rows, growth of the map
     mutable std::mutex turn_;
     mutable std::shared_mutex rows_lock_;  // the live bits and the map
-    std::unique_ptr<Rows> rows_;  // none once closed
+    std::unique_ptr<Rows> rows_;           // none once closed
     KeyMap map_;
     bool closed_ = false;  // written under writer_ and rows_lock_
     std::atomic<std::size_t> live_{0};

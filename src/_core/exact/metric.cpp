@@ -9,9 +9,16 @@ namespace spell::exact {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, Metric>, 10> names{{
-    {"cosine", Metric::cosine}, {"cos", Metric::cosine}, {"l2", Metric::l2}, {"euclidean", Metric::l2},
-    {"ip", Metric::ip}, {"inner_product", Metric::ip}, {"innerproduct", Metric::ip}, {"dot", Metric::ip},
-    {"l1", Metric::l1}, {"manhattan", Metric::l1},
+    {"cosine", Metric::cosine},
+    {"cos", Metric::cosine},
+    {"l2", Metric::l2},
+    {"euclidean", Metric::l2},
+    {"ip", Metric::ip},
+    {"inner_product", Metric::ip},
+    {"innerproduct", Metric::ip},
+    {"dot", Metric::ip},
+    {"l1", Metric::l1},
+    {"manhattan", Metric::l1},
 }};
 
 }  // namespace
@@ -37,7 +44,8 @@ float careful_distance(Metric metric, const float* query, const float* vector, s
         sum += std::fabs(q - v);
     }
     switch (metric) {
-        case Metric::cosine: return static_cast<float>(std::clamp(1.0 - dot / (std::sqrt(qq) * std::sqrt(vv)), 0.0, 2.0));
+        case Metric::cosine:
+            return static_cast<float>(std::clamp(1.0 - dot / (std::sqrt(qq) * std::sqrt(vv)), 0.0, 2.0));
         case Metric::l2: return static_cast<float>(std::sqrt(squares));
         case Metric::ip: return static_cast<float>(-dot);
         case Metric::l1: break;

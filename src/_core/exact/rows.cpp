@@ -40,7 +40,9 @@ void KeyMap::insert(std::int64_t key, Slot slot) noexcept {
     ++count_;
 }
 
-void KeyMap::assign(const Rows& rows, std::int64_t key, Slot slot) noexcept { slots_[place(rows, key)] = slot; }
+void KeyMap::assign(const Rows& rows, std::int64_t key, Slot slot) noexcept {
+    slots_[place(rows, key)] = slot;
+}
 
 // Moves later rows of the run back instead of leaving a mark, so that the map never fills with marks.
 void KeyMap::erase(const Rows& rows, std::int64_t key) noexcept {

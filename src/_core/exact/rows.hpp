@@ -20,12 +20,12 @@ struct Chunk {
     std::size_t rows;
     std::unique_ptr<float[]> vectors;
     std::unique_ptr<std::int64_t[]> keys;
-    std::unique_ptr<float[]> scales;          // 1 / length of the vector, or 0 when that is beyond float
-    std::unique_ptr<std::uint64_t[]> live;    // one bit per row
+    std::unique_ptr<float[]> scales;        // 1 / length of the vector, or 0 when that is beyond float
+    std::unique_ptr<std::uint64_t[]> live;  // one bit per row
 };
 
 class Rows {
-  public:
+ public:
     explicit Rows(std::size_t dim) noexcept : dim_(dim) {}
     Rows(const Rows&) = delete;
     Rows& operator=(const Rows&) = delete;
@@ -59,7 +59,7 @@ class Rows {
     std::size_t used() const noexcept { return used_; }
     std::size_t bytes() const noexcept;
 
-  private:
+ private:
     static constexpr std::size_t first_rows = 16;
     static std::size_t number(Slot slot) noexcept;
     Chunk& at(Slot slot) const noexcept { return *chunks_[number(slot)].load(std::memory_order_acquire); }
@@ -70,20 +70,21 @@ class Rows {
     std::array<std::atomic<Chunk*>, 29> chunks_{};  // set once each, by the writer, while others read
 };
 
-// Finds the row of a key. It holds rows only; their keys are read from `rows`. A larger copy is made beside the one in use.
+// Finds the row of a key. It holds rows only; their keys are read from `rows`. A larger copy is made beside the one in
+// use.
 class KeyMap {
-  public:
+ public:
     Slot find(const Rows& rows, std::int64_t key) const noexcept;
-    void insert(std::int64_t key, Slot slot) noexcept;                      // the key is absent and there is room
-    void assign(const Rows& rows, std::int64_t key, Slot slot) noexcept;    // the key is present
-    void erase(const Rows& rows, std::int64_t key) noexcept;                // the key is present
+    void insert(std::int64_t key, Slot slot) noexcept;                    // the key is absent and there is room
+    void assign(const Rows& rows, std::int64_t key, Slot slot) noexcept;  // the key is present
+    void erase(const Rows& rows, std::int64_t key) noexcept;              // the key is present
 
     bool has_room(std::size_t more) const noexcept { return (count_ + more) * 4 <= slots_.size() * 3; }
     KeyMap grown(const Rows& rows, std::size_t more) const;
     std::size_t count() const noexcept { return count_; }
     std::size_t bytes() const noexcept { return slots_.capacity() * sizeof(Slot); }
 
-  private:
+ private:
     std::size_t home(std::int64_t key) const noexcept;
     std::size_t place(const Rows& rows, std::int64_t key) const noexcept;
 

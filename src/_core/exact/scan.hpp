@@ -10,8 +10,9 @@ namespace spell::exact {
 
 // Keeps the k smallest hits; a heap whose top is the worst of them.
 class Best {
-  public:
-    Best(std::size_t k, std::optional<float> threshold, Metric metric) : k_(k), threshold_(threshold), metric_(metric) {}
+ public:
+    Best(std::size_t k, std::optional<float> threshold, Metric metric)
+        : k_(k), threshold_(threshold), metric_(metric) {}
 
     void offer(float distance, std::int64_t key) {
         if (threshold_ && !(score_of(metric_, distance) >= *threshold_)) {
@@ -34,7 +35,7 @@ class Best {
         return {std::move(hits_), matched_ <= k_, visited};
     }
 
-  private:
+ private:
     std::size_t k_;
     std::optional<float> threshold_;
     Metric metric_;
@@ -44,13 +45,13 @@ class Best {
 
 // A query made ready: of unit length under cosine when that is within float, and the kernels of its metric.
 class Query {
-  public:
+ public:
     Query(Metric metric, const float* query, std::size_t dim);
 
     // Distances of `count` rows that lie one after another; scales belong to the same rows.
     void rows(const float* vectors, const float* scales, std::size_t count, float* out) const;
 
-  private:
+ private:
     float finish(float raw, const float* vector, float scale) const noexcept;
 
     Metric metric_;

@@ -37,9 +37,9 @@ bool joins(const Seen& seen, Cluster next, Conjunct conjunct) noexcept {
     if (is_control(seen.last) || is_control(next)) {
         return false;
     }
-    return hangul_joins(seen.last, next) || next == Cluster::extend || next == Cluster::zwj || next == Cluster::spacing ||
-           seen.last == Cluster::prepend || (seen.linked && conjunct == Conjunct::consonant) ||
-           (seen.pictograph_zwj && next == Cluster::pictographic) ||
+    return hangul_joins(seen.last, next) || next == Cluster::extend || next == Cluster::zwj ||
+           next == Cluster::spacing || seen.last == Cluster::prepend ||
+           (seen.linked && conjunct == Conjunct::consonant) || (seen.pictograph_zwj && next == Cluster::pictographic) ||
            (next == Cluster::regional && seen.last == Cluster::regional && seen.regional % 2 == 1);
 }
 

@@ -29,10 +29,13 @@ std::uint64_t cost_of(std::string_view text, std::size_t begin, std::size_t end,
 }
 
 class Cutter {
-  public:
+ public:
     Cutter(std::string_view text, const Cut& how) noexcept
-        : text_(text), how_(how), scale_(how.unit == Unit::tokens ? token : 1),
-          size_(static_cast<std::uint64_t>(how.size) * scale_), overlap_(static_cast<std::uint64_t>(how.overlap) * scale_) {}
+        : text_(text),
+          how_(how),
+          scale_(how.unit == Unit::tokens ? token : 1),
+          size_(static_cast<std::uint64_t>(how.size) * scale_),
+          overlap_(static_cast<std::uint64_t>(how.overlap) * scale_) {}
 
     Ranges run() {
         Ranges out;
@@ -46,7 +49,7 @@ class Cutter {
         return out;
     }
 
-  private:
+ private:
     Place after(Place at, char32_t& first) const noexcept {
         const std::size_t end = cluster_end(text_, at.byte, first);
         if (end == at.byte + 1) {

@@ -18,13 +18,15 @@ constexpr std::uint64_t packed(std::string_view word) noexcept {
 }
 
 constexpr std::array<std::uint64_t, 34> abbreviations = {
-    packed("mr"), packed("mrs"), packed("ms"), packed("dr"), packed("prof"), packed("sr"), packed("jr"), packed("st"),
-    packed("vs"), packed("fig"), packed("figs"), packed("eq"), packed("vol"), packed("no"), packed("pp"), packed("al"),
-    packed("cf"), packed("ca"), packed("approx"), packed("dept"), packed("gen"), packed("col"), packed("rev"), packed("hon"),
-    packed("jan"), packed("feb"), packed("aug"), packed("sept"), packed("oct"), packed("nov"), packed("dec"), packed("bzw"),
-    packed("nr"), packed("usw")};
+    packed("mr"),  packed("mrs"), packed("ms"),  packed("dr"),   packed("prof"),   packed("sr"),   packed("jr"),
+    packed("st"),  packed("vs"),  packed("fig"), packed("figs"), packed("eq"),     packed("vol"),  packed("no"),
+    packed("pp"),  packed("al"),  packed("cf"),  packed("ca"),   packed("approx"), packed("dept"), packed("gen"),
+    packed("col"), packed("rev"), packed("hon"), packed("jan"),  packed("feb"),    packed("aug"),  packed("sept"),
+    packed("oct"), packed("nov"), packed("dec"), packed("bzw"),  packed("nr"),     packed("usw")};
 
-bool is_small(char32_t code) noexcept { return code >= 'a' && code <= 'z'; }
+bool is_small(char32_t code) noexcept {
+    return code >= 'a' && code <= 'z';
+}
 
 bool is_letter(char32_t code) noexcept {
     return code < 0x80 ? is_small(code | 32) : (flags(code) & word) != 0;
@@ -39,7 +41,9 @@ bool is_wide_stop(char32_t code) noexcept {
     return code == 0x3002 || code == 0xFF01 || code == 0xFF1F || code == 0xFF0E || code == 0xFF61;
 }
 
-bool is_ideograph(char32_t code) noexcept { return code >= 0x0E00 && (flags(code) & ideograph) != 0; }
+bool is_ideograph(char32_t code) noexcept {
+    return code >= 0x0E00 && (flags(code) & ideograph) != 0;
+}
 
 }  // namespace
 
@@ -77,7 +81,8 @@ Pause Pauses::before(char32_t code) noexcept {
         stop_ = Stop::none;
     }
     if (code == '.') {
-        const bool short_form = letters_ == 1 || std::find(abbreviations.begin(), abbreviations.end(), word_) != abbreviations.end();
+        const bool short_form =
+            letters_ == 1 || std::find(abbreviations.begin(), abbreviations.end(), word_) != abbreviations.end();
         stop_ = short_form && letters_ != 0 ? Stop::none : Stop::dot;
         word_ = letters_ = 0;
     } else if (code == '!' || code == '?' || code == 0x2026) {

@@ -29,9 +29,13 @@ bool continuation(std::string_view text, std::size_t at) noexcept {
 
 }  // namespace
 
-std::uint8_t flags(char32_t code) noexcept { return look_up(flag_index, flag_blocks, code); }
+std::uint8_t flags(char32_t code) noexcept {
+    return look_up(flag_index, flag_blocks, code);
+}
 
-std::uint8_t combining_class(char32_t code) noexcept { return look_up(order_index, order_blocks, code); }
+std::uint8_t combining_class(char32_t code) noexcept {
+    return look_up(order_index, order_blocks, code);
+}
 
 Cluster cluster_of(char32_t code) noexcept {
     return static_cast<Cluster>(look_up(cluster_index, cluster_blocks, code) & 15);
@@ -62,7 +66,9 @@ char32_t composite(char32_t first, char32_t second) noexcept {
 
 char32_t next_code_point(std::string_view text, std::size_t& at) noexcept {
     const auto lead = static_cast<unsigned char>(text[at]);
-    const auto bits = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[at + i]) & 0x3F); };
+    const auto bits = [&](std::size_t i) {
+        return static_cast<char32_t>(static_cast<unsigned char>(text[at + i]) & 0x3F);
+    };
     if (lead < 0x80) {
         ++at;
         return lead;

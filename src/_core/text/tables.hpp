@@ -10,7 +10,21 @@ namespace spell::text {
 enum Flag : std::uint8_t { word = 1, ideograph = 2, dropped = 4, has_nfkd = 8, has_fold = 16, second = 32 };
 
 enum class Cluster : std::uint8_t {
-    other, cr, lf, control, extend, zwj, regional, prepend, spacing, l, v, t, lv, lvt, pictographic
+    other,
+    cr,
+    lf,
+    control,
+    extend,
+    zwj,
+    regional,
+    prepend,
+    spacing,
+    l,
+    v,
+    t,
+    lv,
+    lvt,
+    pictographic
 };
 enum class Conjunct : std::uint8_t { none, consonant, linker, extend };
 

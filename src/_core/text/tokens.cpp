@@ -16,27 +16,22 @@ struct Range {
 
 // Ascending; each range ends at `last`.
 constexpr Range ranges[] = {
-    {0x024F, 480},   // Latin with diacritics
-    {0x036F, 300},   // marks
-    {0x03FF, 560},   // Greek
-    {0x052F, 410},   // Cyrillic
-    {0x05FF, 560},   // Armenian, Hebrew
-    {0x077F, 450},   // Arabic, Syriac
-    {0x0DFF, 620},   // scripts of India
-    {0x0FFF, 620},   // Thai, Lao, Tibetan
-    {0x10FF, 640},   // Burmese, Georgian
-    {0x11FF, 450},   // Hangul letters
-    {0x1FFF, 600},
-    {0x206F, 500},   // punctuation
-    {0x2BFF, 1024},  // symbols
-    {0x2FFF, 900},
-    {0x30FF, 720},   // kana
-    {0x9FFF, 960},   // ideographs
-    {0xABFF, 900},
-    {0xD7FF, 800},   // Hangul syllables
-    {0xFFFF, 900},
-    {0x1EFFF, 2048},
-    {0x1FAFF, 2048},  // emoji
+    {0x024F, 480},                                       // Latin with diacritics
+    {0x036F, 300},                                       // marks
+    {0x03FF, 560},                                       // Greek
+    {0x052F, 410},                                       // Cyrillic
+    {0x05FF, 560},                                       // Armenian, Hebrew
+    {0x077F, 450},                                       // Arabic, Syriac
+    {0x0DFF, 620},                                       // scripts of India
+    {0x0FFF, 620},                                       // Thai, Lao, Tibetan
+    {0x10FF, 640},                                       // Burmese, Georgian
+    {0x11FF, 450},                                       // Hangul letters
+    {0x1FFF, 600},    {0x206F, 500},                     // punctuation
+    {0x2BFF, 1024},                                      // symbols
+    {0x2FFF, 900},    {0x30FF, 720},                     // kana
+    {0x9FFF, 960},                                       // ideographs
+    {0xABFF, 900},    {0xD7FF, 800},                     // Hangul syllables
+    {0xFFFF, 900},    {0x1EFFF, 2048}, {0x1FAFF, 2048},  // emoji
     {0x10FFFF, 1536},
 };
 
