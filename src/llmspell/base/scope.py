@@ -131,6 +131,17 @@ def physical(scope: Scope, key: str) -> bytes:
         raise _bad_key(ascii(key), "valid UTF-8") from error
 
 
+def physical_of(scope: str | None, key: str) -> bytes:
+    """Return the physical key of a scope text and a key; the newest few thousand are remembered."""
+    raw = _physical.get((scope, key))
+    if raw is None:
+        raw = physical(parse(scope), key)
+        if len(_physical) >= _CACHE_LIMIT:
+            _physical.clear()
+        _physical[scope, key] = raw
+    return raw
+
+
 def split(raw: bytes) -> tuple[Scope, str] | None:
     """Return the pair of a physical key, or None for a key of another family (`meta::...`)."""
     kind, _, rest = raw.partition(b":")
@@ -158,3 +169,4 @@ def _bad_scope(text: str, rule: str) -> InvalidScope:
 
 GLOBAL = make("global", "")
 _parsed: dict[str, Scope] = {}
+_physical: dict[tuple[str | None, str], bytes] = {}

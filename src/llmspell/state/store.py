@@ -80,8 +80,8 @@ class StateStore(View):
         self._made: StateBackend = module.Backend()
         self._location = location
         self._limits = limits or Limits()
-        self._full_prefixes = tuple(p[:-1].encode() for p in self._limits.full if p.endswith("*") and not _wild(p[:-1]))
-        self._full = [matcher(p)[0] for p in self._limits.full if not p.endswith("*") or _wild(p[:-1])]
+        self._full = [matcher(pattern) for pattern in self._limits.full]
+        self._full_words = [prefix.encode() for _, prefix in self._full]
         self._backup_dir = backups
         self._open_lock = threading.Lock()
         self._opened = False
@@ -143,9 +143,10 @@ class StateStore(View):
         return self.backend.scan(low, high, limit=limit)
 
     def _write(self, ops: Sequence[Op], durability: str | None = None, *, expect: Sequence[Expect] = ()) -> list[int]:
-        backend = self.backend
+        backend = self._made if self._opened else self.backend
         now = micros()
-        self._make_room(ops, now)
+        if self._may_be_full(ops):
+            self._make_room(ops, now)
         versions = backend.apply(ops, now, expect=expect, durability=self._durability(ops, durability))
         self._count(ops, versions)
         self._sweep_now_and_then()
@@ -174,10 +175,18 @@ class StateStore(View):
         if asked is not None:
             return asked
         for op in ops:
-            name = op.key[len(_prefix(op.key)) :]
-            if name.startswith(self._full_prefixes) or any(fits(name.decode()) for fits in self._full):
-                return "full"
+            if any(word in op.key for word in self._full_words):
+                name = op.key[len(_prefix(op.key)) :].decode()
+                if any(name.startswith(prefix) and fits(name) for fits, prefix in self._full):
+                    return "full"
         return self._limits.durability
+
+    def _may_be_full(self, ops: Sequence[Op]) -> bool:
+        """Tell whether a limit must be looked at: it is none of the many writes far below every limit."""
+        if self._limits.max_total_bytes:
+            return True
+        limit, counts = self._limits.max_keys_per_scope, self._counts
+        return any(counts.get(_prefix(op.key), 0) >= limit for op in ops)
 
     def _make_room(self, ops: Sequence[Op], now: int) -> None:
         """Raise LimitExceeded when writing new keys would pass a limit."""
@@ -215,6 +224,8 @@ class StateStore(View):
         return refuse
 
     def _count(self, ops: Sequence[Op], versions: Sequence[int]) -> None:
+        if 1 not in versions:
+            return
         for op, version in zip(ops, versions, strict=False):
             if version == 1:
                 prefix = _prefix(op.key)
@@ -331,7 +342,3 @@ def _prefix(key: bytes) -> bytes:
 def _exceeded(resource: str, what: str, limit: int, used: int) -> LimitExceeded:
     details = {"resource": resource, "limit": limit, "used": used}
     return LimitExceeded(f"{what} and {limit} are allowed: delete some first", details=details)
-
-
-def _wild(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern

@@ -67,7 +67,7 @@ class View:
 
     def load(self, scope: str, key: str, default: Any = None, *, inherit: bool = False) -> Any:
         """Return a value, or `default`. inherit: look in the global scope too."""
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         row = self._rows((raw,))[0]
         if row is not None and row.live(micros()):
             return self._coding.load(raw, row.value)  # type: ignore[arg-type]  # a live row has a value
@@ -104,7 +104,7 @@ class View:
         the key must be absent; else Conflict. durability: `normal` or `full`.
         Raises CycleError, UnsupportedType, LimitExceeded before anything is written.
         """
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         now = micros()
         op = Op(raw, self._coding.dump(raw, value), _expiry(ttl, now))
         if if_version is None:
@@ -118,7 +118,7 @@ class View:
 
     def entry(self, scope: str, key: str) -> Entry | None:
         """Return a value with its version, times and size, or None."""
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         row = self._rows((raw,))[0]
         if row is None or row.value is None or not row.live(micros()):
             return None
@@ -128,12 +128,12 @@ class View:
 
     def exists(self, scope: str, key: str) -> bool:
         """Tell whether the key has a value."""
-        row = self._rows((scopes.physical(scopes.parse(scope), key),))[0]
+        row = self._rows((scopes.physical_of(scope, key),))[0]
         return row is not None and row.live(micros())
 
     def delete(self, scope: str, key: str, *, if_version: int | None = None) -> bool:
         """Remove a value; tell whether there was one. Raises Conflict when `if_version` is not its version."""
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         now = micros()
 
         def bury(rows: list[Row | None]) -> list[Op]:
@@ -234,7 +234,7 @@ class View:
 
     def _change(self, scope: str, key: str, change: Callable[[Any], Any], *, fresh_ttl: bool = False) -> Any:
         """Replace one value by `change(value or MISSING)`; MISSING as answer deletes. Atomic; keeps the expiry."""
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         now = micros()
         result: list[Any] = []
 
@@ -316,7 +316,7 @@ class View:
 
     def expire(self, scope: str, key: str, ttl: float | None) -> bool:
         """Set the rest of the life of a value in seconds, None for ever; False when there is none."""
-        raw = scopes.physical(scopes.parse(scope), key)
+        raw = scopes.physical_of(scope, key)
         now = micros()
         expires = _expiry(ttl, now)
 
@@ -328,7 +328,7 @@ class View:
 
     def ttl(self, scope: str, key: str) -> float | None:
         """Return the seconds a value has left, or None when it stays or is absent."""
-        row = self._rows((scopes.physical(scopes.parse(scope), key),))[0]
+        row = self._rows((scopes.physical_of(scope, key),))[0]
         now = micros()
         if row is None or row.expires is None or not row.live(now):
             return None

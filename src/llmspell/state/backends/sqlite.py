@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from llmspell.base.files import os_error
 from llmspell.base.ids import uuid4
 from llmspell.errors import CorruptData, StorageError, StorageFailure, StorageFull, VersionMismatch
 from llmspell.state.backends._base import Compute, Expect, Op, Report, Row, conflict
@@ -335,6 +334,8 @@ def _create(path: Path) -> None:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     except OSError as error:
+        from llmspell.base.files import os_error
+
         raise os_error(error, str(path)) from error
 
 
