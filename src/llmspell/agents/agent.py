@@ -349,7 +349,7 @@ class Agent:
     def _close(self, run: Run | None, started: float, failure: BaseException | None) -> None:
         if run is not None:
             self._runs.discard(run)
-            self._host.finished(run.execution_id)
+            self._host.finished(run.execution_id, ok=failure is None, seconds=monotonic() - started)
             if run.toolbox is not self.toolbox:
                 run.toolbox.close()
         self.lifecycle.end(failure)

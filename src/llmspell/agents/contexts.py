@@ -25,7 +25,7 @@ def scope_text(scope: Any) -> str:
     if kind in SCOPES and isinstance(ident, str) and ident:
         return f"{kind}:{ident}"
     raise ValidationError(
-        f"bad scope {scope!r}: expected 'global' or {{type='session', id='...'}} with type one of {', '.join(SCOPES)}",
+        "bad scope: expected 'global' or {type='session', id='...'} with type one of: " + ", ".join(SCOPES),
         details={"field": "scope"},
     )
 

@@ -40,8 +40,8 @@ class Host(Protocol):
         """Note that a run has begun below another."""
         ...
 
-    def finished(self, execution_id: str) -> None:
-        """Note that a run has ended."""
+    def finished(self, execution_id: str, *, ok: bool, seconds: float) -> None:
+        """Note that a run has ended, and count it."""
         ...
 
     def recall(self, agent: Any) -> None:

@@ -23,6 +23,7 @@ from llmspell.errors import ComponentError, InternalError, LLMSpellError, Valida
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig
     from llmspell.config.model import Agents as Defaults
+    from llmspell.metrics import Metrics
     from llmspell.providers import Providers
     from llmspell.state import StateStore
     from llmspell.tools import Tools
@@ -43,7 +44,8 @@ WRAP_SCHEMA = {
 class Agents:
     """All agents of one interpreter; used from its thread only.
 
-    state: gives the state store at first use. `present` says how stream callbacks see a Chunk.
+    state: gives the state store at first use. config: defaults of every agent. metrics: counts runs. `present` says how
+    stream callbacks see a Chunk.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Agents:
         *,
         state: Callable[[], StateStore],
         config: Defaults | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.providers = providers
         self.tools = tools
@@ -62,6 +65,7 @@ class Agents:
         self.chunk_wire = chunk_wire
         self.present: Callable[[Any], Any] = chunk_wire
         self._defaults = config
+        self._metrics = metrics
         self._context: Callable[[], Context] = Context
         self._untrusted = False
         self._roster = Roster(providers)
@@ -419,9 +423,13 @@ class Agents:
         """Note that a run has begun below another."""
         self._parents[execution_id] = parent_id
 
-    def finished(self, execution_id: str) -> None:
-        """Note that a run has ended."""
+    def finished(self, execution_id: str, *, ok: bool, seconds: float) -> None:
+        """Note that a run has ended, and count it."""
         self._parents.pop(execution_id, None)
+        if self._metrics is not None:
+            status = {"status": "success" if ok else "failure"}
+            self._metrics.counter("llmspell_agent_runs_total").at(status).inc()
+            self._metrics.histogram("llmspell_agent_seconds").at({}).observe(seconds)
 
     def recall(self, agent: Agent) -> None:
         """Load the conversation an agent keeps under an id."""

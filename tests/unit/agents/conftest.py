@@ -3,6 +3,7 @@ import pytest
 from llmspell.agents import Agents
 from llmspell.base.effects import Direct
 from llmspell.config.model import Config
+from llmspell.metrics import Metrics
 from llmspell.providers import Providers
 from llmspell.tools import Tools
 
@@ -44,8 +45,13 @@ def providers(config):
 
 
 @pytest.fixture
-def agents(providers, tools, store):
-    made = Agents(providers, tools, state=lambda: store)
+def metrics():
+    return Metrics()
+
+
+@pytest.fixture
+def agents(providers, tools, store, metrics):
+    made = Agents(providers, tools, state=lambda: store, metrics=metrics)
     yield made
     made.close()
 

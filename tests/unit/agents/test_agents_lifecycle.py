@@ -122,3 +122,12 @@ async def test_health_follows_the_error_rate(agents):
             await agent.execute("x")
     assert agent.health()["status"] == "unhealthy"
     assert agent.measures.performance()["error_rate"] == pytest.approx(2 / 3)
+
+
+async def test_runs_are_counted_in_the_metrics_of_the_process(agents, metrics):
+    agent = agents.create({"name": "s", "model": "scripted/t", "replies": ["ok"]})
+    await agent.execute("x")
+    with pytest.raises(LLMSpellError):
+        await agent.execute("x")
+    runs = metrics.counter("llmspell_agent_runs_total")
+    assert [runs.at({"status": status}).value for status in ("success", "failure")] == [1, 1]
