@@ -245,7 +245,7 @@ def make_agents(app: App, tools: Tools, lane: Lane | None = None) -> Agents:
     """Return a set of agents that call `tools`; those of a lane run with its level, session and budget."""
     from llmspell.agents import Agents
 
-    agents = Agents(app.providers, tools, state=lambda: app.state, config=app.config.agents)
+    agents = Agents(app.providers, tools, state=lambda: app.state, config=app.config.agents, metrics=app.metrics)
     if lane is not None:
         agents.belong(
             lambda: lane.context,
