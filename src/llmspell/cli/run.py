@@ -8,7 +8,7 @@ import sys
 from llmspell.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED, code_of
 from llmspell.cli.grammar import UsageError
 from llmspell.cli.run_options import budget_of, limits_of, sandbox_of, widened
-from llmspell.cli.start import close, drive, load_config, make_app, run_async, whole
+from llmspell.cli.start import close, drive, load_config, make_app, run_async, started, whole
 from llmspell.config.terminal import engine_wish
 from llmspell.errors import LLMSpellError, NotFound, ScriptError
 
@@ -73,7 +73,7 @@ class Sink:
 def run(call: Call, out: Output) -> int:
     """Run a script file."""
     path = call.args[0]
-    source = _read(path)
+    source = read_source(path)
     script = None if path == "-" else path
     return _run(call, out, source, name="=stdin" if script is None else f"@{path}", script=script)
 
@@ -96,6 +96,7 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
     app = make_app(config, call, out)
     streams = _streams(call, out)
     interp = _interpreter(call, app, profile, limits, script, streams)
+    started()
     try:
         if expression and interp.check(b"return " + source, name) is None:
             source = b"return " + source
@@ -241,7 +242,8 @@ def _exit_code(outcome: Outcome, error: LLMSpellError | None, signal: int | None
     return code_of(error)
 
 
-def _read(path: str) -> bytes:
+def read_source(path: str) -> bytes:
+    """Return the source in a file, or of standard input for `-`. Raises NotFound, ScriptError."""
     if path == "-":
         source = sys.stdin.buffer.read()
     else:

@@ -56,9 +56,11 @@ def core() -> str:
     try:
         from llmspell import _core
 
-        return str(_core.cpu())
+        found = _core.cpu()
     except (ImportError, AttributeError) as error:
         return f"absent: {error}"
+    abilities = ", ".join(name for name, present in found.items() if present is True)
+    return f"{found['active']} (processor: {abilities or 'plain'})"
 
 
 def features() -> list[str]:
