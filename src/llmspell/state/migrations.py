@@ -83,6 +83,18 @@ class Migrations:
         """Return the known versions in order."""
         return sorted(self._schemas, key=order)
 
+    def declare(
+        self,
+        version: str,
+        *,
+        scope: str | None = None,
+        migrate: Change | None = None,
+        rollback: Change | None = None,
+        fields: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Register a schema by its parts."""
+        self.register(Schema(version, scope, migrate, rollback, fields or {}))
+
     def register(self, schema: Schema) -> None:
         """Add or replace a version. Raises InvalidArgument for a text that is none, or a field rule that is wrong."""
         order(schema.version)

@@ -46,6 +46,8 @@ class Entry(NamedTuple):
 class View:
     """Values by scope and key. Scope texts are those of `base.scope`; raises InvalidScope and InvalidKey."""
 
+    MISSING = MISSING
+
     def __init__(self, coding: Coding) -> None:
         self._coding = coding
 

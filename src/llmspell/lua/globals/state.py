@@ -159,15 +159,13 @@ class _Calls:
 
     def compare_and_swap(self, *args: Any) -> bool:
         """Write `new` where the value equals `old`: `(key, old, new)` or `(scope, key, old, new)`."""
-        from llmspell.state import MISSING
-
         if len(args) > 3:
             scope, key = _text(args[0], 1, "compare_and_swap"), _text(args[1], 2, "compare_and_swap")
             old, new = args[2:4]
         else:
             name, old, new = (*args, None, None, None)[:3]
             scope, key = self._scope, _text(name, 1, "compare_and_swap")
-        old, new = (MISSING if value is None else value for value in (old, new))
+        old, new = (self._target.MISSING if value is None else value for value in (old, new))
         return bool(self._target.compare_and_swap(scope, key, old, new))
 
     def workflow_get(self, workflow: str, step: str) -> Any:
@@ -293,9 +291,6 @@ class Global(_Calls):
 
     def register_schema(self, version: str, spec: dict) -> None:  # type: ignore[type-arg]  # the contract wants the bare word
         """Add a version of the stored values: `{scope?, migrate?, rollback?, fields?}`."""
-        from importlib import import_module
-
-        schema = import_module("llmspell.state.migrations").Schema
 
         def change(fn: Any) -> Any:
             if fn is None:
@@ -308,8 +303,8 @@ class Global(_Calls):
             return first
 
         migrate, rollback = change(spec.get("migrate")), change(spec.get("rollback"))
-        self._app.state.migrations.register(
-            schema(version, spec.get("scope"), migrate, rollback, spec.get("fields") or {})
+        self._app.state.migrations.declare(
+            version, scope=spec.get("scope"), migrate=migrate, rollback=rollback, fields=spec.get("fields") or {}
         )
 
     async def migrate(self, version: str) -> dict[str, Any]:

@@ -96,17 +96,25 @@ class Backend:
             _create(Path(location))
         with _translated(location):
             self._writer = self._connect()
-            if not read_only:
-                self._writer.executescript(_SCHEMA % uuid4())
-            found, self.store_id, self.pruned = self._writer.execute(
-                "SELECT format, store, pruned FROM meta"
-            ).fetchone()
+            found, self.store_id, self.pruned = self._identity(self._writer)
         if found > FORMAT:
             self.close()
             raise VersionMismatch(
                 f"{location} was written in format {found}, this program reads up to {FORMAT}: use a newer llmspell",
                 details={"path": location, "found": found, "supported": FORMAT},
             )
+
+    def _identity(self, connection: sqlite3.Connection) -> tuple[int, str, int]:
+        """Return format, store id and pruned mark, after making the tables where there are none."""
+        query = "SELECT format, store, pruned FROM meta"
+        try:
+            found: tuple[int, str, int] = connection.execute(query).fetchone()
+        except sqlite3.OperationalError as error:
+            if self._read_only or "no such table" not in str(error):
+                raise
+            connection.executescript(_SCHEMA % uuid4())
+            found = connection.execute(query).fetchone()
+        return found
 
     def _connect(self) -> sqlite3.Connection:
         path = f"{Path(self._path).absolute().as_uri()}?mode={'ro' if self._read_only else 'rw'}"
