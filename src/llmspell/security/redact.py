@@ -29,18 +29,24 @@ _SHAPES = re.compile(
     r"|(?P<url>://[^\s/:@]{0,256}+:)(?P<password>[^\s/@]{1,256}+)(?=@)"
     r"|\b(?P<bearer>[Bb](?:earer|EARER) {1,4}+)(?P<token>[A-Za-z0-9._~+/=\-]{8,}+)"
 )
-_PAIR = re.compile(
-    r"(?<![A-Za-z0-9_.\-])(?P<name>[A-Za-z][A-Za-z0-9_.\-]{2,63}+)"
-    r"(?P<between>\\?[\"']?\s{0,4}+[=:]\s{0,4}+(?:(?:[Bb]earer|[Bb]asic|[Tt]oken)\s{1,4}+)?\\?[\"']?)"
-    r"(?P<value>[^\s\"',;&<>(){}\[\]\\]{8,}+)"
-)
-# Looking for literals is several times cheaper than running the pattern, and most text has none of them.
+# Looking for literals is several times cheaper than running a pattern, and most text has none of them.
 _MARKS = (
     "sk-", "gsk_", "xai-", "AIza", "AKIA", "ASIA", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox",
     "hf_", "npm_", "eyJ", "-----BEGIN", "://", "earer ", "EARER ",
 )  # fmt: skip
-# Without one of these words no name is secret; looking for them is much cheaper than looking at every pair.
-_WORDS = ("pass", "pwd", "secret", "credential", "authoriz", "cookie", "token", "key", "connection")
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+MAX_NAME_CHARS = 80
+# A part of every secret name; only the names that hold one are looked at closely.
+_HINT = re.compile(
+    r"pass|pwd|secret|credential|authoriz|cookie|token|(?:api|private|signing|encryption)[_.\-]?key|ion[_.\-]?string"
+)
+_HINTS = ("pass", "pwd", "secret", "credential", "authoriz", "cookie", "token", "key", "string")
+_LOWER = {code: code + 32 for code in range(65, 91)}
+_REST = re.compile(r"[A-Za-z0-9_.\-]*+")
+_VALUE = re.compile(
+    r"(?P<between>\\?[\"']?\s{0,4}+[=:]\s{0,4}+(?:(?:[Bb]earer|[Bb]asic|[Tt]oken)\s{1,4}+)?\\?[\"']?)"
+    r"(?P<value>[^\s\"',;&<>(){}\[\]\\]{8,}+)"
+)
 
 
 class Redactor:
@@ -73,10 +79,7 @@ class Redactor:
                 text = text.replace(secret, self.mark(secret))
         if any(mark in text for mark in _MARKS):
             text = _SHAPES.sub(self._shape, text)
-        lowered = text.lower()
-        if any(word in lowered for word in _WORDS):
-            text = _PAIR.sub(self._pair, text)
-        return text
+        return self._pairs(text) if "=" in text or ":" in text else text
 
     def redact_value(self, value: Any) -> Any:
         """Return plain data without secrets; fields with secret names lose their whole value."""
@@ -112,10 +115,27 @@ class Redactor:
             return match["bearer"] + self.mark(match["token"])
         return self.mark(match[0])
 
-    def _pair(self, match: re.Match[str]) -> str:
-        if match["value"].startswith("REDACTED") or not is_secret_name(match["name"]):
-            return match[0]
-        return match["name"] + match["between"] + self.mark(match["value"])
+    def _pairs(self, text: str) -> str:
+        """Replace the values of `name = value` and `"name": value` with secret names; each name is read once."""
+        # Lower case of the same length, so that places in it are places in the text.
+        lowered = text.lower() if text.isascii() else text.translate(_LOWER)
+        if not any(word in lowered for word in _HINTS):
+            return text
+        pieces: list[str] = []
+        done = 0
+        hint = _HINT.search(lowered)
+        while hint is not None:
+            start = hint.start()
+            floor = max(done, start - MAX_NAME_CHARS)
+            while start > floor and text[start - 1] in _NAME_CHARS:
+                start -= 1
+            end = _REST.match(text, hint.end()).end()  # type: ignore[union-attr] # it matches the empty text too
+            value = _VALUE.match(text, end)
+            if value is not None and is_secret_name(text[start:end]) and not value["value"].startswith("REDACTED"):
+                pieces += [text[done : value.start("value")], self.mark(value["value"])]
+                done = end = value.end()
+            hint = _HINT.search(lowered, end)
+        return "".join([*pieces, text[done:]]) if pieces else text
 
 
 _default = Redactor()

@@ -48,6 +48,10 @@ def test_a_known_shape_is_replaced_and_the_rest_kept(secret):
         ("db_password=correct-horse retries=3", "correct-horse", "retries=3"),
         ('{"apiKey": "abcdefgh1234", "n": 1}', "abcdefgh1234", '"n": 1'),
         ("client-secret: zyxwvuts9876", "zyxwvuts9876", "client-secret"),
+        ("curl --api-key=zyxwvuts9876 -v", "zyxwvuts9876", "-v"),
+        ("max_tokens=12345678 token=zyxwvuts9876", "zyxwvuts9876", "max_tokens=12345678 token="),
+        ("connection_string='Server=zyxwvuts'", "Server=zyxwvuts", "connection_string"),
+        ("DB_PASSWORD=zyxwvuts9876 API_KEY=zyxwvuts9876", "zyxwvuts", "API_KEY="),
     ],
 )
 def test_a_secret_in_its_context_is_replaced(text, secret, kept):
