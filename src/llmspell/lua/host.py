@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from llmspell.errors import LLMSpellError, ResourceLimitError, SecurityError
+from llmspell.errors import ResourceLimitError, SecurityError, StorageError
 from llmspell.lua.binding import Method, public_methods
 
 TYPE_CHECKING = False
@@ -109,10 +109,8 @@ class Host:
         plain = mode.replace("b", "")
         try:
             file = self._app.security.script.open(path, plain + "b", extra_roots=self._lane.roots)
-        except OSError as error:
-            if isinstance(error, LLMSpellError):
-                raise
-            return None, f"{path}: {error.strerror}", error.errno
+        except StorageError as error:
+            return _refusal(path, error)
         fd = os.dup(file.fileno())
         file.close()
         place = f"/dev/fd/{fd}"
@@ -134,8 +132,9 @@ class Host:
             if quiet:
                 return None
             raise
-        except OSError as error:
-            return None, f"cannot open {path}: {error.strerror}", error.errno
+        except StorageError as error:
+            _, reason, number = _refusal(path, error)
+            return None, f"cannot open {reason}", number
         limit = self._lane.limits["script_bytes"]
         if limit and len(source) > limit:
             raise ResourceLimitError(
@@ -155,10 +154,8 @@ class Host:
     def _os(self, path: str, do: Callable[[], object]) -> Any:
         try:
             do()
-        except SecurityError:
-            raise
-        except OSError as error:
-            return None, f"{path}: {error.strerror}", error.errno
+        except StorageError as error:
+            return _refusal(path, error)
         return True
 
     def temporary_name(self) -> str:
@@ -177,3 +174,9 @@ class Host:
     def exit(self, status: int) -> None:
         """End the run with an exit status."""
         self._lane.end(status)
+
+
+def _refusal(path: str, error: StorageError) -> tuple[None, str, int]:
+    """Return nil, message, errno, as the stock functions do where the system refuses."""
+    number = int(error.details.get("errno") or 5)
+    return None, f"{path}: {os.strerror(number)}", number
