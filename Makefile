@@ -6,7 +6,7 @@ CMAKE = $(BIN) $(PY) -m cmake
 CORE = -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLMSPELL_PYTHON=OFF -DLLMSPELL_TESTS=ON
 SOURCES = pyproject.toml CMakeLists.txt $(shell find src -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
-.PHONY: demo test check bench core-test docs dev clean help
+.PHONY: demo test check bench core-test guard-test docs dev clean help
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -27,9 +27,12 @@ check: $(VENV)/.check ## format, lint, types, floors, shape
 bench: $(VENV)/.bench ## the benchmarks with their peers, in this environment
 	cd asv_bench && $(abspath $(PY)) -m asv run --python=same --quick --show-stderr
 
-core-test: core-test-plain core-test-address core-test-thread ## the core's own tests: plain, ASan+UBSan, TSan
+core-test: core-test-plain core-test-address core-test-thread guard-test ## the core's own tests: plain, ASan+UBSan, TSan
 
-core-test-%: $(VENV)/.test
+guard-test: $(VENV)/.test ## the sandbox tests over a guard with ASan and UBSan
+	$(BIN) sh tests/core/guard_sanitized.sh $(abspath $(PY))
+
+core-test-%: $(VENV)/.tools
 	$(CMAKE) -B build/core-$* $(CORE) -DLLMSPELL_SANITIZE=$(filter-out plain,$*)
 	$(CMAKE) --build build/core-$*
 	$(CMAKE) -E chdir build/core-$* ctest --output-on-failure $(if $(filter thread,$*),-L threads)

@@ -5,13 +5,15 @@
 #include <signal.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
-#include "../guard/control.h"
+#include "bind/errors.hpp"
+#include "guard/control.h"
 
 namespace py = pybind11;
 
@@ -64,7 +66,9 @@ class Guard {
     }
 
     void arm(int64_t instructions, int64_t memory_bytes, py::object deadline) {
-        if (instructions < 0 || memory_bytes < 0) throw py::value_error("a limit may not be negative");
+        if (instructions < 0 || memory_bytes < 0)
+            spell::bind::raise_invalid("instructions, memory_bytes", py::int_(std::min(instructions, memory_bytes)),
+                                       "0 or more");
         int64_t at = 0;
         if (!deadline.is_none()) at = static_cast<int64_t>(std::llround(deadline.cast<double>() * 1e9));
         __atomic_store_n(&block_->instructions_limit, instructions, __ATOMIC_RELAXED);
@@ -79,8 +83,8 @@ class Guard {
             __atomic_compare_exchange_n(&block_->tripped, &expected, i, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
             return;
         }
-        throw py::value_error("unknown resource '" + resource +
-                              "': interrupt, wall_time_ms, instructions or output_bytes");
+        spell::bind::raise_invalid("resource", py::str(resource),
+                                   "interrupt, wall_time_ms, instructions or output_bytes");
     }
 
     void clear() {
@@ -112,7 +116,8 @@ class Guard {
         struct sigaction now;
         std::memset(&now, 0, sizeof now);
         struct sigaction found;
-        if (sigaction(number, nullptr, &found) != 0) throw py::value_error("no such signal");
+        if (sigaction(number, nullptr, &found) != 0)
+            spell::bind::raise_invalid("number", py::int_(number), "a signal number");
         if ((found.sa_flags & SA_SIGINFO) && found.sa_sigaction == trip_from_signal) return;
         before = found;
         now.sa_sigaction = trip_from_signal;
