@@ -96,12 +96,13 @@ class Channel:
         except (NetworkError, TimedOut) as error:
             raise self._foreign(error, model, streaming=True, started=started) from error
 
-    def decode(self, body: bytes, decoder: msgspec.json.Decoder[T], model: str) -> T:
+    def decode(self, body: bytes | str, decoder: msgspec.json.Decoder[T], model: str) -> T:
         """Return the decoded body; raises ProviderError `bad_response` naming what is wrong with it."""
         try:
             return decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            start = mask(" ".join(body[:80].decode("utf-8", "replace").split()), self.endpoint.secrets)
+            text = body[:80] if isinstance(body, str) else body[:80].decode("utf-8", "replace")
+            start = mask(" ".join(text.split()), self.endpoint.secrets)
             raise bad_response(self.name, model, f"{error}; it starts with {start!r}") from error
 
     def stream_error(self, said: Any, model: str) -> LLMSpellError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from time import monotonic
@@ -35,6 +34,8 @@ from llmspell.providers._shared import Shared
 from llmspell.providers._tally import Tally
 
 if TYPE_CHECKING:
+    import asyncio
+
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
     from llmspell.metrics import Metrics
@@ -175,7 +176,7 @@ class Providers:
                     response = await self._effects.perform("model", {"provider": name, "model": model}, call)
             except LLMSpellError as error:
                 self._tally.count(name, model, None, latency_ms=_ms(started))
-                await asyncio.sleep(attempts.failed(error, latency_ms=_ms(started)))
+                await _pause(attempts.failed(error, latency_ms=_ms(started)))
                 continue
             return self._settle(name, model, request, response, attempts, _ms(started), None)
 
@@ -219,7 +220,7 @@ class Providers:
                     pause_s = attempts.failed(error, latency_ms=_ms(started))
                 finally:
                     await events.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its protocol
-            await asyncio.sleep(pause_s)
+            await _pause(pause_s)
 
     async def embed(self, spec: str, inputs: Texts, *, dimensions: int | None = None) -> Embeddings:
         """Return one vector per text, in order; large inputs are sent in batches."""
@@ -246,7 +247,7 @@ class Providers:
                     batch = await self._effects.perform("model", {"provider": name, "model": model}, call)
             except LLMSpellError as error:
                 self._tally.count(name, model, None, latency_ms=_ms(started))
-                await asyncio.sleep(attempts.failed(error, latency_ms=_ms(started)))
+                await _pause(attempts.failed(error, latency_ms=_ms(started)))
                 continue
             price = self.price(name, model)
             usage = msgspec.structs.replace(batch.usage, cost_usd=price.cost(batch.usage) if price else None)
@@ -329,6 +330,8 @@ class Providers:
 
     def _gate(self, name: str) -> asyncio.Semaphore:
         """Return the semaphore that bounds calls in flight of one provider on this loop."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         gates = self._gates.get(loop)
         if gates is None:
@@ -347,7 +350,7 @@ class Providers:
             self._shared.throttles[name] = throttle
         wait_s = throttle.take()
         if wait_s > 0:
-            await asyncio.sleep(wait_s)
+            await _pause(wait_s)
 
     def _priced(
         self, name: str, model: str, request: ModelRequest, usage: Usage, response: ModelResponse | None
@@ -394,6 +397,12 @@ def _estimate(request: ModelRequest, response: ModelResponse) -> Usage:
     made += sum(len(msgspec.json.encode(call.arguments)) for call in response.tool_calls)
     before, after = -(-sent // 4), -(-made // 4)
     return Usage(input_tokens=before, output_tokens=after, total_tokens=before + after, estimated=True)
+
+
+async def _pause(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
 
 
 def _ms(started: float) -> int:

@@ -257,7 +257,7 @@ class MessageStream:
 
     def feed(self, data: str) -> list[StreamEvent]:
         """Return the events of one data line."""
-        event = self._channel.decode(data.encode(), _event, self._request.model)
+        event = self._channel.decode(data, _event, self._request.model)
         if event.error is not None:
             raise self._channel.stream_error(event.error, self._request.model)
         assembly = self.assembly

@@ -162,10 +162,10 @@ class ChatStream:
 
     def feed(self, data: str) -> list[StreamEvent]:
         """Return the events of one data line."""
-        if data.strip() == "[DONE]":
+        if data.startswith("[DONE]"):
             self.done = True
             return []
-        answer = self._channel.decode(data.encode(), _answer, self._request.model)
+        answer = self._channel.decode(data, _answer, self._request.model)
         if answer.error:
             raise self._channel.stream_error(answer.error, self._request.model)
         events: list[StreamEvent] = []

@@ -7,7 +7,6 @@ chunks?, delay_ms?, usage?, finish_reason?, match?, error?, data?}`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from inspect import isawaitable
 from time import time
 from typing import Any, get_args
 
@@ -92,7 +91,7 @@ class Provider:
         self._scripts.record(request.model, asked)
         if callable(turn):
             turn = turn(asked)
-            if isawaitable(turn):
+            if hasattr(turn, "__await__"):
                 turn = await turn
         entry = _entry(turn, number)
         _match(entry.get("match"), request, number)

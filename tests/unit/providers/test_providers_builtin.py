@@ -2,9 +2,12 @@ import asyncio
 
 import pytest
 
+from llmspell.base.effects import Direct
 from llmspell.base.types import Message
-from llmspell.errors import NetworkError, ProviderError, RateLimitError, ValidationError
-from llmspell.providers import ModelRequest, Turns
+from llmspell.config.model import Provider as Settings
+from llmspell.config.model import Providers as Section
+from llmspell.errors import ConfigurationError, NetworkError, ProviderError, RateLimitError, ValidationError
+from llmspell.providers import ModelRequest, Providers, Turns
 from llmspell.providers._words import chunks
 
 
@@ -187,3 +190,31 @@ async def test_the_builtin_models_answer_a_check_without_network(offline):
     assert (await offline.check("echo"))["ok"] is True
     assert "upper" in await offline.models("echo")
     assert (await offline.check("openai"))["error"]["kind"] == "configuration"
+
+
+def configured(scripts):
+    table = Settings(scripts=scripts)
+    return Providers(Section(defined={"scripted": table}), effects=Direct())
+
+
+async def test_scripts_come_from_the_configuration_and_from_files(tmp_path, ask):
+    as_json, as_toml = tmp_path / "s.json", tmp_path / "s.toml"
+    as_json.write_text('["from json"]')
+    as_toml.write_text('turns = [{text = "from toml"}]\nloop = true')
+    providers = configured(
+        {
+            "a": {"turns": ["inline"]},
+            "b": {"script_file": str(as_json)},
+            "c": {"script_file": str(as_toml)},
+            "d": ["list"],
+        }
+    )
+    texts = [(await providers.complete(f"scripted/{name}", ask("x"))).text for name in "abcdc"]
+    assert texts == ["inline", "from json", "from toml", "list", "from toml"]
+    assert await providers.models("scripted") == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("entry", [5, {"loop": True}, {"script_file": "/nowhere/x.json"}])
+async def test_a_wrong_script_in_the_configuration_names_its_key(ask, entry):
+    with pytest.raises(ConfigurationError, match=r"providers\.scripted\.scripts\.a"):
+        await configured({"a": entry}).complete("scripted/a", ask("x"))
