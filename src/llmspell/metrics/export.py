@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from llmspell.metrics.registry import Family, Labels
+Labels = tuple[tuple[str, str], ...]
+
+
+class Family(Protocol):
+    """What is read of a metric; `series` holds what has `value`, or the fields and `summary` of a histogram."""
+
+    name: str
+    kind: Any
+    help: str
+    series: dict[Labels, Any]
 
 
 def snapshot(families: Iterable[Family]) -> dict[str, Any]:

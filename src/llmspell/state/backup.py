@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,15 +26,30 @@ from llmspell.base.offload import offload
 from llmspell.errors import Conflict, CorruptData, LLMSpellError, NotFound, StorageError
 from llmspell.state import archive
 from llmspell.state.archive import Manifest
-from llmspell.state.backends._base import Row, after
+from llmspell.state.backends._base import Row, StateBackend, after
 from llmspell.state.view import micros
-
-if TYPE_CHECKING:
-    from llmspell.state.store import StateStore
 
 _DAY = 86_400
 Ids = list[str]
 Manifests = list[Manifest]
+
+
+class Source(Protocol):
+    """What a backup needs of a store."""
+
+    @property
+    def backend(self) -> StateBackend:
+        """The backend, opened."""
+        ...
+
+    @property
+    def schema_version(self) -> str:
+        """The schema version of the stored values."""
+        ...
+
+    def forget_counts(self) -> None:
+        """Note that the content was replaced."""
+        ...
 
 
 class Settings(NamedTuple):
@@ -77,7 +92,7 @@ class Cleaned(NamedTuple):
 class Backups:
     """The backups of one store, in one folder. Any thread; one of create, restore, cleanup runs at a time."""
 
-    def __init__(self, store: StateStore, folder: Path, settings: Settings | None = None) -> None:
+    def __init__(self, store: Source, folder: Path, settings: Settings | None = None) -> None:
         self._store = store
         self._folder = folder
         self._settings = settings or Settings()
@@ -177,7 +192,7 @@ class Backups:
                     store_id=backend.store_id,
                     seq_from=parent.seq_to if parent else 0,
                     seq_to=mark,
-                    schema_version=self._store.migrations.current,
+                    schema_version=self._store.schema_version,
                     include=["state"],
                     scopes=sorted(pair[0].text for prefix in seen if (pair := scopes.split(prefix)) is not None),
                     compression={"algorithm": algorithm, "level": self._settings.level},

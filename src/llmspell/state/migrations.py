@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from llmspell.errors import (
     CancelledError,
@@ -20,11 +20,8 @@ from llmspell.errors import (
     ValidationError,
 )
 from llmspell.errors import TimeoutError as RunTimeout
-from llmspell.state.backends._base import Op
-
-if TYPE_CHECKING:
-    from llmspell.state.store import StateStore
-    from llmspell.state.transaction import Transaction
+from llmspell.state.backends._base import Op, StateBackend
+from llmspell.state.transaction import Transaction
 
 FIRST = "1.0.0"
 _VERSION_KEY = b"meta::schema_version"
@@ -41,6 +38,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 Change = Callable[[str, Any, str], Any]
 """Called with key, value and scope text; returns the new value, None to remove the key."""
+
+
+class Store(Protocol):
+    """What a migration needs of a store."""
+
+    @property
+    def backend(self) -> StateBackend:
+        """The backend, opened."""
+        ...
+
+    def transaction(self, fn: Callable[[Transaction], int]) -> int:
+        """Run `fn` as one commit."""
+        ...
 
 
 class Schema(NamedTuple):
@@ -69,7 +79,7 @@ class Report(NamedTuple):
 class Migrations:
     """The schemas of one store. Registered schemas live with the process, the current version with the data."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._schemas: dict[str, Schema] = {FIRST: Schema(FIRST)}
 

@@ -136,6 +136,11 @@ class StateStore(View):
 
         return Migrations(self)
 
+    @property
+    def schema_version(self) -> str:
+        """The schema version of the stored values."""
+        return self.migrations.current
+
     def _rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         return self.backend.get_many(keys)
 
