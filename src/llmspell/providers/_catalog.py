@@ -171,6 +171,7 @@ class Catalog:
             headers=headers,
             organization=settings.organization,
             options=settings.options,
+            untrusted=foreign,
         )
 
     def _missing_key(self, name: str, *, foreign: bool) -> ConfigurationError:

@@ -11,10 +11,10 @@ class Endpoint:
     """Where and how to call; built by `Providers`, read by a provider. Never prints its key.
 
     headers: complete, authorisation included. secrets: what must not appear in any message. options: `options` of the
-    configuration. origin: scheme, host and port for messages.
+    configuration. untrusted: the address comes from a script that is not trusted, so the rules of tools hold for it.
     """
 
-    __slots__ = ("_key", "base_url", "headers", "name", "options", "profile", "secrets")
+    __slots__ = ("_key", "base_url", "headers", "name", "options", "profile", "secrets", "untrusted")
 
     def __init__(
         self,
@@ -26,11 +26,13 @@ class Endpoint:
         headers: dict[str, str] | None = None,
         organization: str | None = None,
         options: dict[str, Any] | None = None,
+        untrusted: bool = False,
     ) -> None:
         self.name = name
         self.profile = profile
         self.base_url = base_url.rstrip("/")
         self.options = dict(options or {})
+        self.untrusted = untrusted
         self._key = key
         self.secrets = (key,) if key else ()
         self.headers = {"content-type": "application/json", "accept": "application/json", **profile.headers}

@@ -49,13 +49,14 @@ class Channel:
         return body, headers
 
     async def _exchange(self, rendered: Rendered, timeout_s: float) -> tuple[int, Mapping[str, str], bytes]:
-        """Send on the short road, or with the general client where a proxy is in between."""
-        direct = self._shared.direct
+        """Send on the short road; with a general client where a proxy is in between or the rules of tools hold."""
+        untrusted = self.endpoint.untrusted
+        direct = None if untrusted else self._shared.direct
         if direct is not None:
             target = self._shared.http.check(rendered.url)
             answer = await direct.send(rendered.method, target, rendered.headers, rendered.body, timeout_s=timeout_s)
             return answer.status, answer.headers, answer.body
-        stream = self._shared.http.post_stream(
+        stream = self._shared.client_for(untrusted=untrusted).post_stream(
             rendered.url,
             rendered.headers,
             rendered.body or None,
@@ -73,7 +74,7 @@ class Channel:
         self, rendered: Rendered, model: str, *, timeout_s: float, headers: list[Mapping[str, str]]
     ) -> AsyncIterator[bytes]:
         """Give the pieces of a 2xx answer as they come; its headers are put into `headers` first."""
-        stream = self._shared.http.post_stream(
+        stream = self._shared.client_for(untrusted=self.endpoint.untrusted).post_stream(
             rendered.url,
             rendered.headers,
             rendered.body,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from time import monotonic
 from types import MappingProxyType
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
     from llmspell.metrics import Metrics
+    from llmspell.net import HttpClient
 
 _MAX_BUILT = 256
 _PLAIN = CallOptions()
@@ -64,10 +65,18 @@ class Providers:
     """All model services of one configuration; safe from any thread, calls belong to the loop they are made on.
 
     config: the section `providers`. environ: where keys and addresses may be read from, nothing if not given.
+    script_http: gives the client of tools, whose rules hold for addresses that untrusted scripts set; without it such
+    addresses are refused.
     """
 
     def __init__(
-        self, config: Any, *, effects: Effects, metrics: Metrics | None = None, environ: Mapping[str, str] | None = None
+        self,
+        config: Any,
+        *,
+        effects: Effects,
+        metrics: Metrics | None = None,
+        environ: Mapping[str, str] | None = None,
+        script_http: Callable[[], HttpClient] | None = None,
     ) -> None:
         environ = _NO_ENVIRONMENT if environ is None else environ
         self._config = config
@@ -75,7 +84,7 @@ class Providers:
         self._catalog = Catalog(config, environ)
         scripted = self._catalog.settings("scripted")
         configured = {**scripted.options.get("scripts", {}), **scripted.scripts}
-        self._shared = Shared(config, environ=environ, scripts=Scripts(configured))
+        self._shared = Shared(config, environ=environ, scripts=Scripts(configured), script_http=script_http)
         self._built: dict[tuple[Any, ...], Provider] = {}
         self._prices: dict[tuple[str, str], Price | None] = {}
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()

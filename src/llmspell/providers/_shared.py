@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from llmspell.errors import NetworkDenied
 from llmspell.providers._script import Scripts
 
 if TYPE_CHECKING:
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 class Shared:
     """Built by `Providers`. The HTTP client is made at the first request, so that offline models cost nothing."""
 
-    def __init__(self, config: Any, *, environ: Mapping[str, str], scripts: Scripts) -> None:
+    def __init__(
+        self,
+        config: Any,
+        *,
+        environ: Mapping[str, str],
+        scripts: Scripts,
+        script_http: Callable[[], HttpClient] | None = None,
+    ) -> None:
         self._config = config
+        self._script_http = script_http
         self._environ = environ
         self.scripts = scripts
         self.throttles: dict[str, Throttle] = {}
@@ -55,6 +64,16 @@ class Shared:
         from llmspell.net.direct import DirectPool
 
         return DirectPool(self._policy, user_agent=f"llmspell/{__version__}")
+
+    def client_for(self, *, untrusted: bool) -> HttpClient:
+        """Return the client of model services, or that of tools for an address an untrusted script has set."""
+        if not untrusted:
+            return self.http
+        if self._script_http is None:
+            raise NetworkDenied(
+                "a base_url set by this script is not allowed: set it in the configuration", code="url_denied"
+            )
+        return self._script_http()
 
     def note_headers(self, name: str, prefix: str, headers: Mapping[str, str]) -> None:
         """Tell the throttle of provider `name` what the service says is left."""

@@ -5,7 +5,7 @@ import pytest
 
 from llmspell.base.clock import monotonic
 from llmspell.base.context import Context
-from llmspell.errors import LLMSpellError, NetworkError, ProviderError, RateLimitError
+from llmspell.errors import LLMSpellError, NetworkError, ProviderError, RateLimitError, SecurityError
 from llmspell.errors import TimeoutError as TimedOut
 from llmspell.providers import CallOptions
 from llmspell.providers._errors import from_status, retry_after_ms
@@ -222,3 +222,26 @@ def test_headers_that_say_nothing_is_left_hold_calls_back():
 @pytest.mark.parametrize(("text", "expected"), [("1.5", 1.5), ("6m0s", 360), ("120ms", 0.12), ("soon", None)])
 def test_waits_are_read_in_the_forms_services_use(text, expected):
     assert seconds(text) == expected
+
+
+async def test_an_untrusted_address_is_judged_by_the_rules_of_tools(service, ask):
+    from llmspell.base.effects import Direct
+    from llmspell.config.model import Network
+    from llmspell.config.model import Providers as Section
+    from llmspell.net import HttpClient
+    from llmspell.providers import Providers
+
+    service.answer(OK)
+    options = CallOptions(base_url=service.url, api_key=KEY, untrusted=True)
+    for network, allowed in ((None, False), (Network(), False), (Network(allow_loopback=True), True)):
+        client = None if network is None else HttpClient(network)
+        providers = Providers(Section(), effects=Direct(), script_http=None if client is None else lambda c=client: c)
+        if allowed:
+            assert (await providers.complete("openai/m", ask("x"), options=options)).text == "ok"
+        else:
+            with pytest.raises(SecurityError):
+                await providers.complete("openai/m", ask("x"), options=options)
+        await providers.close()
+        if client is not None:
+            await client.close()
+    assert len(service.requests) == 1
