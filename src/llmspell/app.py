@@ -84,7 +84,13 @@ class App:
         """Model services."""
         from llmspell.providers import Providers
 
-        return Providers(self.config.providers, effects=self.effects, metrics=self.metrics, environ=self.environ)
+        return Providers(
+            self.config.providers,
+            effects=self.effects,
+            metrics=self.metrics,
+            environ=self.environ,
+            script_http=lambda: self.http,
+        )
 
     @cached_property
     def rag(self) -> Rag:
