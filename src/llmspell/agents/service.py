@@ -9,6 +9,7 @@ import msgspec
 
 from llmspell.agents import directory, persist, settings, templates
 from llmspell.agents.agent import Agent
+from llmspell.agents.as_tool import AgentTools
 from llmspell.agents.asking import Model, Target, call_options
 from llmspell.agents.compose import Team, TeamConfig, strategy_of
 from llmspell.agents.contexts import Contexts
@@ -18,7 +19,7 @@ from llmspell.agents.run import chunk_wire
 from llmspell.agents.toolbox import Toolbox
 from llmspell.base.context import Context
 from llmspell.base.ids import short
-from llmspell.errors import ComponentError, InternalError, LLMSpellError, ValidationError
+from llmspell.errors import ComponentError, ValidationError
 
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
 TYPES = ("llm", "basic", "function", "tool-orchestrator")
 TEAM_KEYS = frozenset(TeamConfig.__struct_fields__) | {"pattern", "combine", "members", "min_agreement"}
-WRAP_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "input": {"type": "string", "description": "What the agent is asked"},
-        "parameters": {"type": "object", "description": "Further values for the agent"},
-    },
-    "required": ["input"],
-    "additionalProperties": False,
-}
 
 
 class Agents:
@@ -69,7 +61,7 @@ class Agents:
         self._context: Callable[[], Context] = Context
         self._untrusted = False
         self._roster = Roster(providers)
-        self._bundled: set[str] = set()
+        self._as_tools = AgentTools(tools, self._roster)
         self._parents: dict[str, str | None] = {}
 
     def belong(
@@ -257,11 +249,7 @@ class Agents:
         agent = self.require(name)
         self._roster.remove(agent)
         agent.close()
-        for tool, owner in list(self._roster.wrapped.items()):
-            if owner == agent.name:
-                del self._roster.wrapped[tool]
-                self._bundled.discard(tool)
-                self.tools.unregister(tool)
+        self._as_tools.forget(agent)
 
     def close(self) -> None:
         """Terminate every agent."""
@@ -335,55 +323,12 @@ class Agents:
         persist.reset(self.state(), agent)
 
     def wrap_as_tool(self, name: str, config: Mapping[str, Any] | None = None) -> str:
-        """Make an agent a tool and return the tool's name. Raises ComponentError when that name is taken.
-
-        bundle_parameters: all parameters besides `input` reach the agent as one; else only the object `parameters`.
-        """
-        agent = self.require(name)
-        config = config or {}
-        tool = str(config.get("tool_name") or f"{agent.name}_tool")
-        if self.tools.get(tool) is not None:
-            raise ComponentError(f"a tool named '{tool}' exists already", code="already_exists", details={"tool": tool})
-
-        async def handler(params: dict[str, Any], _: Any) -> Any:
-            return await self._as_tool(tool, params, None)
-
-        self.tools.register(
-            tool,
-            handler,
-            config.get("input_schema") or WRAP_SCHEMA,
-            description=str(config.get("description") or agent.config.description),
-            category=str(config.get("category") or "utility"),
-            level=config.get("security_level") or "safe",
-            timeout_ms=int(config.get("timeout_ms") or agent.config.max_execution_time * 1000),
-        )
-        self._roster.wrapped[tool] = agent.name
-        if config.get("bundle_parameters"):
-            self._bundled.add(tool)
-        return tool
+        """Make an agent a tool and return the tool's name. Raises ComponentError when that name is taken."""
+        return self._as_tools.wrap(self.require(name), config or {})
 
     def _wrap(self, name: str) -> str | None:
-        """Return the tool of an agent, made when there is none; None for an unknown agent."""
         agent = self.get(name)
-        if agent is None:
-            return None
-        known = (tool for tool, owner in self._roster.wrapped.items() if owner == agent.name)
-        return next(known, None) or self.wrap_as_tool(name)
-
-    @property
-    def wrapped(self) -> dict[str, str]:
-        """Names of agents by the tool they are."""
-        return self._roster.wrapped
-
-    async def _as_tool(self, tool: str, params: dict[str, Any], context: Context | None) -> dict[str, Any]:
-        owner = self._roster.wrapped[tool]
-        rest = {key: value for key, value in params.items() if key != "input"}
-        given = rest if tool in self._bundled else {**rest.pop("parameters", {}), **rest}
-        value: dict[str, Any] = {"text": params.get("input", "")}
-        if given:
-            value["parameters"] = given
-        result = await self.require(owner).execute(value, None, context)
-        return {"operation": tool, "success": True, "result": result["text"], "text": result["text"]}
+        return None if agent is None else self._as_tools.of(agent)
 
     def base(self) -> Context:
         """Return what a run begins with that nobody else is part of."""
@@ -402,22 +347,9 @@ class Agents:
 
     async def invoke(self, name: str, params: dict[str, Any], context: Context) -> dict[str, Any]:
         """Call a tool for a run. An agent that is a tool shares the run's budget, deadline and depth."""
-        if name not in self._roster.wrapped:
-            return await self.tools.call(name, params, context)
-        schema = (self.tools.schema(name) or {}).get("input_schema", WRAP_SCHEMA)
-        missing = [key for key in schema.get("required", []) if key not in params]
-        if missing:
-            raise ValidationError(
-                f"Missing required parameter '{missing[0]}'", code="schema_violation", details={"field": missing[0]}
-            )
-        try:
-            return await self._as_tool(name, params, context)
-        except InternalError:
-            raise
-        except LLMSpellError as error:
-            if error.kind in ("cancelled", "security"):
-                raise
-            return {"operation": name, "success": False, "message": error.message, "error": error.to_wire()}
+        if name in self._roster.wrapped:
+            return await self._as_tools.call(name, params, context)
+        return await self.tools.call(name, params, context)
 
     def running(self, execution_id: str, parent_id: str | None) -> None:
         """Note that a run has begun below another."""

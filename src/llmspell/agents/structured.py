@@ -10,6 +10,8 @@ from llmspell.errors import ValidationError
 
 STARTS = frozenset('{["-0123456789tfn')
 FENCE = "```"
+MAX_PROBLEMS = 20
+"""How many violations the model is told at once."""
 
 
 def parse(text: str) -> Any:
@@ -62,20 +64,18 @@ def _embedded(text: str) -> Any:
 
 
 class Schema:
-    """A JSON schema that judges answers. Raises ValidationError when it is no valid schema."""
+    """A JSON schema that judges answers. Raises ValidationError when it is none or refers to something outside."""
 
-    __slots__ = ("_validator", "schema")
+    __slots__ = ("_checker",)
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        import jsonschema_rs
+        from llmspell.base.jsonschema import Checker
 
-        self.schema = schema
         try:
-            self._validator = jsonschema_rs.validator_for(schema)
-        except (jsonschema_rs.ValidationError, ValueError) as error:
-            raise ValidationError(
-                f"output_schema is not a valid JSON schema: {error}", details={"field": "output_schema"}
-            ) from error
+            self._checker = Checker(schema)
+        except ValidationError as error:
+            error.details.setdefault("field", "output_schema")
+            raise
 
     def judge(self, text: str) -> tuple[Any, list[str]]:
         """Return the value of an answer and what is wrong with it (nothing: an empty list)."""
@@ -83,11 +83,9 @@ class Schema:
             value = extract(text)
         except ValueError as error:
             return None, [str(error)]
-        problems = []
-        for found in self._validator.iter_errors(value):
-            path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found.instance_path)
-            problems.append(f"{path}: {found.message}")
-        return value, problems[:20]
+        return value, [
+            f"{found['path']}: {found['message']}" for found in self._checker.violations(value, MAX_PROBLEMS)
+        ]
 
 
 def repair_prompt(problems: list[str]) -> str:

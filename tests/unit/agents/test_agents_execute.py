@@ -146,3 +146,10 @@ async def test_guardrails_judge_input_and_output(agents, lua):
     with pytest.raises(ValidationError, match="no numbers") as caught:
         await agent.execute("a1")
     assert caught.value.code == "guardrail"
+
+
+@pytest.mark.parametrize("schema", [{"type": "nope"}, {"$ref": "http://127.0.0.1:1/x"}, {"$ref": "file:///etc/passwd"}])
+def test_a_schema_that_is_none_or_reaches_outside_is_refused(agents, schema):
+    with pytest.raises(ValidationError) as caught:
+        agents.create({"name": "s", "model": "echo/x", "output_schema": schema})
+    assert caught.value.details["field"] == "output_schema"
