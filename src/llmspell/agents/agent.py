@@ -20,7 +20,7 @@ from llmspell.agents.lifecycle import Lifecycle
 from llmspell.agents.loop import Answer, think
 from llmspell.agents.measures import Measures
 from llmspell.agents.results import answer_result, plain_result, team_result
-from llmspell.agents.run import Run
+from llmspell.agents.run import CURRENT, Run
 from llmspell.agents.structured import Schema
 from llmspell.agents.waiting import AgentStream, Stopper, hand_over, stoppable
 from llmspell.base.budget import Budget, Ledger
@@ -174,6 +174,7 @@ class Agent:
             fields.update(self._host.contexts.identity(ask.context_id))
             fields.pop("security", None)
             fields["data"] = self._host.contexts.data(ask.context_id)
+        context = CURRENT.get() if context is None else context
         base = self._host.base() if context is None else context
         ledger = self._node(config, base)
         if ledger is not None:
@@ -212,7 +213,7 @@ class Agent:
             text = f"BasicAgent '{self.name}' received: {run.asked.text}"
             result = plain_result(run, self.name, started, text=text)
         elif config.type == "function":
-            value = await config.handler(run.asked.text, self._handler_context(run))
+            value = await run.within(config.handler(run.asked.text, self._handler_context(run)))
             result = plain_result(run, self.name, started, value=value)
         elif self.team is not None:
             result = team_result(run, self.name, started, await self.team.work(run))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llmspell.agents.approval import approved, refuse
-from llmspell.agents.run import call_wire
+from llmspell.agents.run import CURRENT, call_wire
 from llmspell.agents.structured import dump
 from llmspell.agents.waiting import side_by_side
 from llmspell.base.budget import exhausted
@@ -53,7 +53,11 @@ async def run_calls(run: Run, calls: list[ToolCall], invoke: Invoke) -> bool:
     run.stopper.phase = "tool"
     groups = _groups(run, doing)
     if len(groups) > 1:
-        await side_by_side([_in_turn(run, group, invoke) for group in groups], config.max_parallel_tools)
+        outer = CURRENT.get()
+        try:
+            await side_by_side([_in_turn(run, group, invoke) for group in groups], config.max_parallel_tools)
+        finally:
+            CURRENT.set(outer)
     elif groups:
         await _in_turn(run, groups[0], invoke)
     run.stopper.phase = "model"
@@ -146,7 +150,7 @@ async def _run_call(run: Run, call: ToolCall, invoke: Invoke) -> None:
     try:
         if run.ledger is not None:
             run.ledger.tool_call()
-        envelope = await invoke(name, call.arguments, run.context)
+        envelope = await run.within(invoke(name, call.arguments, run.context))
     except (CancelledError, InternalError):
         raise
     except LLMSpellError as error:

@@ -213,7 +213,7 @@ async def _round_robin(team: Team, run: Run, text: str) -> Outcome:
 async def _router(team: Team, run: Run, text: str) -> Outcome:
     members = team.config.agents
     if team.config.router is not None:
-        chosen = await team.config.router(text, list(members))
+        chosen = await run.within(team.config.router(text, list(members)))
     elif len(members) == 1:
         chosen = members[0]
     else:
@@ -253,7 +253,7 @@ async def _let_first_decide(team: Team, run: Run, text: str) -> str | None:
 
 async def _custom(team: Team, run: Run, text: str) -> Outcome:
     outputs: list[dict[str, Any]] = []
-    value = await team.config.handler(text, list(team.config.agents))
+    value = await run.within(team.config.handler(text, list(team.config.agents)))
     if isinstance(value, dict):
         text = str(value.get("text", ""))
         return Outcome(text, list(value.get("outputs") or outputs), value.get("data"))

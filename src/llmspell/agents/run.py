@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from llmspell.base.types import Chunk, Message, ToolCall, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from llmspell.agents._base import AgentConfig, Ask, Emit
     from llmspell.agents.toolbox import Toolbox
     from llmspell.agents.waiting import Stopper
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.providers._base import ModelResponse
 
+CURRENT: ContextVar[Context | None] = ContextVar("llmspell_agent_run", default=None)
+"""Context of the run whose tool or handler is at work, so that agents called from there belong to that run."""
 NOTHING = Usage()
 ENDINGS = ("usage", "control")
 """What a listener gets even after it had enough."""
@@ -103,6 +108,17 @@ class Run:
         self.chunks += 1
         if await self.emit(chunk) is False:
             self.listener_gone = True
+
+    async def within(self, work: Awaitable[Any]) -> Any:
+        """Await a tool or a handler as part of this run. The variable is set back by value, not by token, because
+        the work may go on in another task than it began in.
+        """
+        outer = CURRENT.get()
+        CURRENT.set(self.context)
+        try:
+            return await work
+        finally:
+            CURRENT.set(outer)
 
     async def control(self, word: str, *, final: bool = False, **fields: Any) -> None:
         """Give the listener a control chunk."""

@@ -250,3 +250,38 @@ async def test_a_model_gets_its_missing_parameter_told(agents):
 def test_an_inline_tool_without_a_function_is_refused(agents):
     with pytest.raises(ValidationError):
         agents.create({"name": "s", "model": "echo/x", "tools": [{"name": "x"}]})
+
+
+async def test_an_agent_called_from_a_tool_of_a_run_belongs_to_that_run(agents, tools):
+    inner = agents.create({"name": "inner", "model": "echo/x"})
+
+    async def ask(_, __):
+        return (await inner.execute("hi"))["text"]
+
+    tools.register("ask", ask)
+    boss = scripted(agents, turn(call("ask")), "end", tools=["ask"], budget={"max_model_calls": 1})
+    with pytest.raises(ResourceLimitError) as caught:
+        await boss.execute("go")
+    told = caught.value.details["result"]["tool_calls"][0]["error"]["details"]["resource"]
+    assert told == "budget_model_calls"
+    assert (await inner.execute("later"))["text"] == "later"
+
+
+async def test_a_tool_that_calls_its_own_agent_ends_at_the_recursion_depth(agents, tools):
+    holder = {}
+
+    async def again(_, __):
+        return (await holder["s"].execute("again"))["text"]
+
+    tools.register("again", again)
+    holder["s"] = scripted(
+        agents,
+        turn(call("again")),
+        tools=["again"],
+        loop=True,
+        memory_enabled=False,
+        max_recursion_depth=3,
+        max_tool_calls=1,
+    )
+    result = await holder["s"].execute("go")
+    assert result["tool_calls"][0]["success"] is True
