@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from llmspell.net.client import HttpClient
     from llmspell.net.policy import NetworkPolicy, ProviderPolicy
-    from llmspell.net.response import ByteStream, Response
+    from llmspell.net.response import Response
     from llmspell.net.retry import Retry
     from llmspell.net.sse import Event, SseParser
+    from llmspell.net.stream import ByteStream
 
 __all__ = [
     "ByteStream",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ByteStream": "response",
+    "ByteStream": "stream",
     "Event": "sse",
     "HttpClient": "client",
     "NetworkPolicy": "policy",

@@ -16,9 +16,10 @@ from llmspell import errors
 from llmspell.errors import LLMSpellError, NetworkError, RateLimitError
 from llmspell.net.outgoing import Outgoing, auth_header_names, prepare
 from llmspell.net.policy import NetworkPolicy, Policy
-from llmspell.net.response import ByteStream, Response
+from llmspell.net.response import Response
 from llmspell.net.retry import IDEMPOTENT, Retry, may_retry, retry_after_s
 from llmspell.net.settings import Settings
+from llmspell.net.stream import ByteStream
 from llmspell.net.url import Target, denied, read_url, shorten
 
 if TYPE_CHECKING:
@@ -282,6 +283,11 @@ class HttpClient:
 
 class _Call:
     """One call of `request`: its hops, its attempts, its one deadline."""
+
+    __slots__ = (
+        "_allow_private", "_client", "_deadline", "_max_bytes", "_out", "_passed", "_private_headers", "_redirects",
+        "_target_text", "_truncate",
+    )  # fmt: skip
 
     def __init__(
         self,

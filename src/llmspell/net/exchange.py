@@ -37,6 +37,11 @@ class Exchange:
     limit: of inflated body bytes; truncate: cut there instead of raising. idle_s: between chunks once the first came.
     """
 
+    __slots__ = (
+        "_body", "_headers", "_idle_s", "_limit", "_max_header_bytes", "_method", "_proxy", "_session", "_target",
+        "_timeout", "_truncate", "truncated",
+    )  # fmt: skip
+
     def __init__(
         self,
         session: aiohttp.ClientSession,

@@ -1,21 +1,14 @@
-"""Answers: a whole one, a stream of one, and the inflating that both do under a cap."""
+"""A whole answer, and the inflating of bodies under a cap."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from llmspell.errors import LimitExceeded, MalformedData, NetworkError
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from aiohttp import ClientResponse
-
-    from llmspell.net.exchange import Exchange
 
 MAX_RATIO = 100
 _RATIO_FLOOR_BYTES = 64 * 1024
@@ -134,45 +127,3 @@ def too_large(limit: int, used: int, reason: str | None = None) -> LimitExceeded
         code="response_too_large",
         details={"resource": "response_bytes", "limit": limit, "used": used},
     )
-
-
-class ByteStream:
-    """An answer being received; use as `async with`. Leaving closes the connection unless the body is at its end.
-
-    status, headers: set on entry. Iterating gives inflated chunks as they come.
-    """
-
-    def __init__(self, begin: Callable[[], Awaitable[tuple[Exchange, ClientResponse]]]) -> None:
-        self._begin = begin
-        self._exchange: Exchange | None = None
-        self._inner: ClientResponse | None = None
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-
-    async def __aenter__(self) -> ByteStream:
-        self._exchange, self._inner = await self._begin()
-        self.status = self._inner.status
-        self.headers = self._inner.headers
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection, or give it back to the pool if the body was read whole."""
-        if self._inner is not None and self._exchange is not None:
-            self._exchange.stop(self._inner)
-            self._inner = None
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._inner is None or self._exchange is None:
-            raise NetworkError("the stream is closed", code="closed", retryable=False)
-        return self._exchange.chunks(self._inner)
-
-    async def read(self) -> bytes:
-        """Return the rest of the body."""
-        if self._inner is None or self._exchange is None:
-            raise NetworkError("the stream is closed", code="closed", retryable=False)
-        return await self._exchange.read(self._inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from llmspell.base.clock import rfc3339
@@ -75,23 +76,7 @@ async def http_request(
         auth=auth,
         **_payload(ctx, body, form, files),
     )
-    value = {
-        "status_code": response.status,
-        "status_text": response.reason,
-        "headers": plain_headers(response),
-        "final_url": _shown(response.url, auth),
-        "redirects": [_shown(url, auth) for url in response.redirects],
-        "timestamp": rfc3339(),
-    }
-    if save_to is not None:
-        check_size(ctx, save_to, len(response.body))
-        ctx.security.replace(save_to, response.body)
-        value["saved_to"], value["size"] = str(save_to), len(response.body)
-        text = f"Saved {len(response.body)} bytes to {save_to}"
-    else:
-        value["body"], encoding, text = shaped(response, response_type)
-        if encoding:
-            value["body_encoding"] = encoding
+    value, text = _answer(ctx, response, auth, response_type, save_to)
     metadata = {
         "method": method,
         "url": input,
@@ -108,6 +93,29 @@ async def http_request(
             text=text,
         )
     return Result(value, text=text, metadata=metadata)
+
+
+def _answer(
+    ctx: ToolContext, response: Response, auth: Mapping[str, Any] | None, wanted: str, save_to: Path | None
+) -> tuple[dict[str, Any], str]:
+    """Return the result and its text; the body goes into the file if one is given."""
+    value: dict[str, Any] = {
+        "status_code": response.status,
+        "status_text": response.reason,
+        "headers": plain_headers(response),
+        "final_url": _shown(response.url, auth),
+        "redirects": [_shown(url, auth) for url in response.redirects],
+        "timestamp": rfc3339(),
+    }
+    if save_to is not None:
+        check_size(ctx, save_to, len(response.body))
+        ctx.security.replace(save_to, response.body)
+        value["saved_to"], value["size"] = str(save_to), len(response.body)
+        return value, f"Saved {len(response.body)} bytes to {save_to}"
+    value["body"], encoding, text = shaped(response, wanted)
+    if encoding:
+        value["body_encoding"] = encoding
+    return value, text
 
 
 def _shown(url: str, auth: Mapping[str, Any] | None) -> str:
