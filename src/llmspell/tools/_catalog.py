@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from llmspell.base.registry import Registry, canonical, nearest
-from llmspell.errors import ConfigurationError, SecurityError, ToolError
+from llmspell.errors import ConfigurationError, ResourceLimitError, SecurityError, ToolError
 from llmspell.tools._manifest import MANIFEST
 from llmspell.tools._spec import Spec, compile_module
 
+MAX_ADDED = 1000
 _CATEGORY_WORDS = {
     "api": ("web", "communication"),
     "analysis": ("data",),
@@ -101,7 +102,7 @@ class Catalog:
         return None
 
     def add(self, spec: Spec) -> None:
-        """Add a tool at run time. Raises ToolError code already_exists for a taken name or alias."""
+        """Add a tool at run time. Raises ToolError code already_exists for a taken name, ResourceLimitError."""
         for name in (spec.name, *spec.aliases):
             if self.resolve(name) is not None:
                 raise ToolError(
@@ -110,6 +111,12 @@ class Catalog:
                     details={"tool": name},
                     component=f"tool:{name}",
                 )
+        if sum(entry["source"] == "script" for entry in self._entries.values()) >= MAX_ADDED:
+            raise ResourceLimitError(
+                f"there are {MAX_ADDED} tools made at run time already: unregister some",
+                code="limit_exceeded",
+                details={"resource": "tools", "limit": MAX_ADDED, "used": MAX_ADDED},
+            )
         self._specs[spec.name] = spec
         self._index(spec.entry())
 

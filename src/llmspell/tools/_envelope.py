@@ -17,7 +17,8 @@ from llmspell.tools._base import Result, ToolFailure
 from llmspell.tools._check import parsed_json
 from llmspell.tools._spec import MISSING, Op, Spec
 
-_SCALARS = (bool, int, float, type(None))
+_SCALARS = frozenset({bool, int, float, type(None)})
+_last_second = (0, "")
 _JSON_START = frozenset('{["-0123456789tfn')
 _JSON_END = frozenset('}]"0123456789el')
 
@@ -28,9 +29,18 @@ def metadata(spec: Spec, execution_id: str, started: float, duration_s: float) -
         "tool": spec.name,
         "version": spec.version,
         "execution_id": execution_id,
-        "timestamp": rfc3339(started),
+        "timestamp": _timestamp(started),
         "duration_ms": int(duration_s * 1000),
     }
+
+
+def _timestamp(epoch: float) -> str:
+    """Return RFC 3339 text; the calendar is asked once per second, because a call costs little more than that."""
+    global _last_second
+    second = int(epoch)
+    if _last_second[0] != second:
+        _last_second = (second, rfc3339(second)[:-4])
+    return f"{_last_second[1]}{int((epoch - second) * 1000):03d}Z"
 
 
 def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tuple[dict[str, Any], int]:
@@ -42,7 +52,8 @@ def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tu
     if type(value) is Result:
         label, message, text = value.operation or label, value.message, value.text
         if value.metadata:
-            meta.update(value.metadata)
+            # What the pipeline measured stands, whatever a tool says of itself.
+            meta.update({key: item for key, item in value.metadata.items() if key not in meta})
         value = value.value
     value, cut, size = capped(value, max_bytes)
     if text is None:
@@ -144,28 +155,29 @@ def capped(value: Any, limit: int) -> tuple[Any, bool, int]:
 def _measure(value: Any, lengths: list[int]) -> int:
     """Return the size of plain data in bytes, roughly as JSON; -1 when something in it is not plain."""
     total = 0
-    stack = [value]
+    stack: list[Any] = [[value]]
     while stack:
-        item = stack.pop()
-        kind = type(item)
-        if kind is str or kind is bytes:
-            size = len(item) if kind is bytes or item.isascii() else len(item.encode("utf-8", "surrogatepass"))
-            if size > 64:
-                lengths.append(size)
-            total += size + 2
-        elif kind is dict:
-            for key, member in item.items():
-                if type(key) is not str:
-                    return -1
-                total += len(key) + 4
-                stack.append(member)
-        elif kind is list:
-            total += len(item) + 2
-            stack.extend(item)
-        elif kind in _SCALARS:
-            total += 8
-        else:
-            return -1
+        group = stack.pop()
+        total += 8 * len(group)
+        for item in group:
+            kind = type(item)
+            if kind is str or kind is bytes:
+                size = len(item) if kind is bytes or item.isascii() else len(item.encode("utf-8", "surrogatepass"))
+                if size > 64:
+                    lengths.append(size)
+                total += size
+            elif kind in _SCALARS:
+                continue
+            elif kind is dict:
+                for key in item:
+                    if type(key) is not str:
+                        return -1
+                    total += len(key)
+                stack.append(item.values())
+            elif kind is list:
+                stack.append(item)
+            else:
+                return -1
     return total
 
 
@@ -190,6 +202,8 @@ def _own_types(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
+    if callable(value):
+        raise ToolFailure("unsupported_type", "cannot convert function: the result of a tool is plain data")
     return str(value)
 
 

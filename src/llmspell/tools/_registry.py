@@ -23,7 +23,7 @@ from llmspell.tools._catalog import Catalog, matching, ranked
 from llmspell.tools._check import bind
 from llmspell.tools._envelope import failed, metadata, returned_error, succeeded
 from llmspell.tools._policy import Policy, Rates, Slots
-from llmspell.tools._run import Job
+from llmspell.tools._run import Job, running
 from llmspell.tools._spec import Op, Spec, compile_script
 from llmspell.tools._stats import ToolStats
 
@@ -142,6 +142,13 @@ class Tools:
             good, bad = map(total.at, labels)
             series = (good, bad, times)
         return self._stats.setdefault(name, ToolStats(series))
+
+    def nested(self, context: Context) -> Context:
+        """Return the context of the script's tool that runs in this task, `context` outside of any.
+
+        A tool written in a script calls others with the level, depth and deadline it was itself called with.
+        """
+        return running.get() or context
 
     async def try_call(
         self,
@@ -382,7 +389,12 @@ class Tools:
 
     def unregister(self, name: str) -> bool:
         """Remove a tool made by `register`. Raises SecurityError for any other tool."""
-        return self.catalog.remove(name)
+        resolved = self.catalog.resolve(name)
+        removed = self.catalog.remove(name)
+        if removed and resolved is not None:
+            self._stats.pop(resolved, None)
+            self._settings.pop(resolved, None)
+        return removed
 
     def _row(self, entry: Mapping[str, Any], context: Context | None) -> Envelope:
         permitted = self.policy.permits(entry["name"], entry["level"], context or self._anonymous)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Generator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from llmspell.base.clock import monotonic
 from llmspell.base.context import Context
@@ -20,6 +23,8 @@ from llmspell.tools._check import base64_bytes, typed
 from llmspell.tools._spec import MISSING, Op, Param, Spec
 
 SMALL = 65_536
+running: ContextVar[Context | None] = ContextVar("running", default=None)
+"""The context of the script's function that runs in this task: what it calls is nested in that."""
 _INTENTS = {"path-r": "read", "path-w": "write", "path-d": "read"}
 _SCALARS = frozenset({int, float, bool, type(None)})
 
@@ -77,12 +82,21 @@ class Job:
     async def _started(self, kwargs: dict[str, Any]) -> Any:
         op = self.op
         if op.script:
-            return script_result(self.spec, await op.fn(self._with_defaults(), self._script_context()))
+            return await self._scripted()
         if self.ctx is not None:
             kwargs = {**kwargs, "ctx": self.ctx}
         if op.mode == "async":
             return await op.fn(**kwargs)
         return await offload(_call, op.fn, kwargs)
+
+    async def _scripted(self) -> Any:
+        context = self.ctx.context if self.ctx is not None else self.context
+        token = running.set(msgspec.structs.replace(context, model_issued=False))
+        try:
+            answer = await self.op.fn(self._with_defaults(), self._script_context(context))
+        finally:
+            running.reset(token)
+        return script_result(self.spec, answer)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the keyword arguments: paths resolved, binary decoded, records built, names as Python has them."""
@@ -139,8 +153,7 @@ class Job:
                 values.setdefault(param.name, param.default)
         return values
 
-    def _script_context(self) -> dict[str, Any]:
-        context = self.ctx.context if self.ctx is not None else self.context
+    def _script_context(self, context: Context) -> dict[str, Any]:
         fields = {
             "tool": self.spec.name,
             "agent": context.agent,

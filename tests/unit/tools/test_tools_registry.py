@@ -263,3 +263,21 @@ def test_a_service_is_made_at_first_use_and_once():
     assert made == [1]
     with pytest.raises(InternalError, match="'http'"):
         services.get("http")
+
+
+def test_the_number_of_tools_made_at_run_time_is_limited(tools):
+    for number in range(1000):
+        tools.register(f"t{number}", echo)
+    with pytest.raises(ResourceLimitError):
+        tools.register("one-more", echo)
+    tools.unregister("t0")
+    assert tools.register("one-more", echo).name == "one-more"
+
+
+async def test_a_tool_cannot_forge_what_the_pipeline_measured(tools):
+    tools.register("t", echo)
+    forged = {"success": True, "metadata": {"tool": "calculator", "execution_id": "x", "count": 3}}
+    meta = (await tools.call("t", {"give": forged}))["metadata"]
+    assert meta["tool"] == "t"
+    assert meta["execution_id"] != "x"
+    assert meta["count"] == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell.errors import InvalidArgument, ToolError
+from llmspell.errors import CancelledError, InvalidArgument, LLMSpellError, ToolError
 from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from llmspell.app import App
+    from llmspell.lua.globals._base import Function
 
 _SPEC_KEYS = (
     "name",
@@ -43,11 +44,15 @@ class ToolMethods:
 
     async def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run the tool."""
-        return tagged(await self._lane.tools.call(name, params, self._lane.context, options=options))
+        return tagged(
+            await self._lane.tools.call(name, params, self._lane.tools.nested(self._lane.context), options=options)
+        )
 
     async def try_(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run the tool; nothing is raised."""
-        return tagged(await self._lane.tools.try_call(name, params, self._lane.context, options=options))
+        return tagged(
+            await self._lane.tools.try_call(name, params, self._lane.tools.nested(self._lane.context), options=options)
+        )
 
     def get_schema(self, name: str) -> Any:
         """Return name, description, parameters and schemas."""
@@ -84,13 +89,17 @@ class Global:
     def _tools(self) -> Any:
         return self._lane.tools
 
+    @property
+    def _context(self) -> Any:
+        return self._lane.tools.nested(self._lane.context)
+
     async def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run a tool and return its result."""
-        return tagged(await self._tools.call(name, params, self._lane.context, options=options))
+        return tagged(await self._tools.call(name, params, self._context, options=options))
 
     async def try_(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run a tool; what `execute` would raise becomes a result with success=false."""
-        return tagged(await self._tools.try_call(name, params, self._lane.context, options=options))
+        return tagged(await self._tools.try_call(name, params, self._context, options=options))
 
     async def batch(self, ops: list, options: dict | None = None) -> list[Tagged]:  # type: ignore[type-arg]  # contract: bare words
         """Run many calls concurrently; results in order."""
@@ -98,7 +107,7 @@ class Global:
         _refuse_unknown(given, ("max_concurrency", "fail_fast"), "Tool.batch")
         envelopes = await self._tools.batch(
             ops,
-            self._lane.context,
+            self._context,
             max_concurrency=pick(given, "max_concurrency", default=8),
             fail_fast=bool(given.get("fail_fast", False)),
         )
@@ -110,7 +119,7 @@ class Global:
             _refuse_unknown(filter, _FILTER_KEYS, "Tool.list")
         elif filter is not None and not isinstance(filter, str):
             raise InvalidArgument(f"bad argument #1 to 'Tool.list' (table expected, got {_lua_type(filter)})")
-        return [_handle(row) for row in self._tools.list(filter, self._lane.context)]
+        return [_handle(row) for row in self._tools.list(filter, self._context)]
 
     def discover(self, filter: Any = None) -> Any:  # noqa: A002 - the documented name
         """Return handles of the tools that fit category, tag, capabilities, security_level and query."""
@@ -138,7 +147,7 @@ class Global:
 
     def is_available(self, name: str) -> bool:
         """Tell whether the tool exists, is enabled and may run here."""
-        return bool(self._tools.available(name, self._lane.context))
+        return bool(self._tools.available(name, self._context))
 
     def categories(self) -> Any:
         """Return all categories, sorted."""
@@ -146,7 +155,7 @@ class Global:
 
     def get_info(self, name: str) -> Any:
         """Return the entry with parameters, operations, limits and requires, nil for an unknown tool."""
-        return self._tools.info(name, self._lane.context)
+        return self._tools.info(name, self._context)
 
     def get_schema(self, name: str) -> Any:
         """Return name, description, parameters and schemas, nil for an unknown tool."""
@@ -167,7 +176,7 @@ class Global:
             raise InvalidArgument(f"security_level must be one of {', '.join(_LEVELS)}, got {level!r}")
         made = self._tools.register(
             title,
-            function,
+            _runner(function),
             pick(spec, "parameters", "schema"),
             description=_text(spec, "description", ""),
             category=_text(spec, "category", "custom"),
@@ -196,7 +205,7 @@ class Global:
         return None if resolved is None else self._require(resolved)
 
     def _require(self, name: str) -> Handle:
-        return _handle(self._tools.row(name, self._lane.context))
+        return _handle(self._tools.row(name, self._context))
 
 
 def tagged(envelope: dict[str, Any]) -> Tagged:
@@ -208,6 +217,20 @@ def tagged(envelope: dict[str, Any]) -> Tagged:
 
 def _handle(row: Mapping[str, Any]) -> Handle:
     return Handle("tool", row["name"], fields=row)
+
+
+def _runner(function: Function) -> Any:
+    """Return a handler under which a stopped run counts as a cancelled call, not as a failed job."""
+
+    async def run(params: dict[str, Any], ctx: dict[str, Any]) -> Any:
+        try:
+            return await function(params, ctx)
+        except LLMSpellError:
+            raise
+        except Exception as error:
+            raise CancelledError("the run was stopped") from error
+
+    return run
 
 
 def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
