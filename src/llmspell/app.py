@@ -63,7 +63,8 @@ class App:
         """The one way out to the network, with one connection pool per loop."""
         from llmspell.net import HttpClient
 
-        return HttpClient(self.config.tools.network, environ=self.environ)
+        enabled = self.config.runtime.security.allow_network_access
+        return HttpClient(self.config.tools.network, enabled=enabled, environ=self.environ)
 
     @cached_property
     def metrics(self) -> Metrics:
