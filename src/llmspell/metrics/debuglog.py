@@ -16,11 +16,13 @@ from llmspell.base.clock import rfc3339
 from llmspell.errors import InvalidArgument
 from llmspell.metrics.filters import Filters
 from llmspell.metrics.lines import text_line
+from llmspell.metrics.weight import weigh
 
 if TYPE_CHECKING:
     from llmspell.metrics.timers import Timers
 
 KEEP = 10_000
+KEEP_CHARS = 16 * 1024 * 1024
 MESSAGE_LIMIT = 65_536
 RANKS = {"off": 0, "fatal": 1, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 _ALIASES = {"warning": "warn"}
@@ -69,7 +71,9 @@ class DebugLog:
         self._memory = memory or (lambda: 0)
         self.module = module
         self.filters = Filters()
-        self._entries: deque[Entry] = deque(maxlen=keep)
+        self._entries: deque[tuple[int, Entry]] = deque()
+        self._keep = keep
+        self._weight = 0
         self._level = level
         self._enabled = enabled
         self._threshold = RANKS[level] if enabled else 0
@@ -109,11 +113,19 @@ class DebugLog:
         data = None if data is None else self._redact(data)
         word = level.lower()
         entry = Entry(time.time(), _ALIASES.get(word, word).upper(), text, name, data)
-        self._entries.append(entry)
+        self._keep_entry(entry)
         if self._sink is not None:
             fields: dict[str, Any] = {} if name is None else {"module": name}
             fields |= data if isinstance(data, Mapping) else {} if data is None else {"data": data}
             self._sink(rank, text_line(entry.level, "script_runtime", "log", text, fields, epoch=entry.at))
+
+    def _keep_entry(self, entry: Entry) -> None:
+        """Keep the newest entries: at most `keep`, and no more text than `KEEP_CHARS`, for scripts fill this."""
+        weight = weigh((entry.message, entry.module, entry.metadata))
+        self._entries.append((weight, entry))
+        self._weight += weight
+        while self._entries and (len(self._entries) > self._keep or self._weight > KEEP_CHARS):
+            self._weight -= self._entries.popleft()[0]
 
     def allows(self, level: str) -> bool:
         """Tell whether entries of a level are kept."""
@@ -144,12 +156,13 @@ class DebugLog:
 
     def captured(self, limit: int | None = None) -> list[Entry]:
         """Return the newest `limit` kept entries, oldest first."""
-        entries = list(self._entries)
+        entries = [entry for _, entry in self._entries]
         return entries if limit is None else entries[max(0, len(entries) - limit) :]
 
     def clear(self) -> None:
         """Forget the kept entries."""
         self._entries.clear()
+        self._weight = 0
 
     def mask(self, data: Any) -> Any:
         """Return plain data with its secrets masked."""

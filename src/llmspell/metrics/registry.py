@@ -10,16 +10,17 @@ import re
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from llmspell.errors import InvalidArgument
+from llmspell.errors import InvalidArgument, LimitExceeded
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[tuple[str, str], ...]
 MAX_SERIES = 1000
 MAX_FAMILIES = 5000
+MAX_SCRIPT_SERIES = 10_000
 PREFIX = "llmspell_"
 SAMPLES = 1024
 BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -118,7 +119,9 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 class Family:
     """One metric name with its series."""
 
-    def __init__(self, name: str, kind: Kind, text: str, *, bounds: Sequence[float], script: bool) -> None:
+    def __init__(
+        self, name: str, kind: Kind, text: str, *, bounds: Sequence[float], script: bool, taken: Callable[[], int]
+    ) -> None:
         self.name = name
         self.kind = kind
         self.help = text
@@ -126,6 +129,7 @@ class Family:
         self.script = script
         self.series: dict[Labels, Any] = {}
         self._lock = threading.Lock()
+        self._taken = taken
         self._allowed: frozenset[str] = frozenset()
 
     def declare(self, labels: Sequence[str]) -> Family:
@@ -141,6 +145,11 @@ class Family:
             if self._allowed and not self._allowed.issuperset(labels):
                 raise InvalidArgument(f"{self.name} has the labels {', '.join(sorted(self._allowed))}, not {dict(key)}")
             with self._lock:
+                if self.script and self._taken() >= MAX_SCRIPT_SERIES:
+                    raise LimitExceeded(
+                        f"scripts hold {MAX_SCRIPT_SERIES} series of metrics already: reset some or use fewer labels",
+                        details={"resource": "metric_series", "limit": MAX_SCRIPT_SERIES, "used": MAX_SCRIPT_SERIES},
+                    )
                 if len(self.series) >= MAX_SERIES and key not in self.series:
                     key = tuple((name, "other") for name, _ in key)
                 made = Histogram(self.bounds) if self.kind == "histogram" else Series()
@@ -190,6 +199,9 @@ class Metrics:
             )
         return found
 
+    def _script_series(self) -> int:
+        return sum(len(family.series) for family in list(self._families.values()) if family.script)
+
     def _add(self, name: str, kind: Kind, text: str, bounds: Sequence[float], *, script: bool) -> Family:
         shown = name.replace(".", "_")
         if shown in self._shown:
@@ -197,7 +209,9 @@ class Metrics:
         if len(self._families) >= MAX_FAMILIES:
             raise InvalidArgument(f"there are {MAX_FAMILIES} metrics already: use labels in place of further names")
         self._shown[shown] = name
-        family = self._families[name] = Family(name, kind, text, bounds=bounds, script=script)
+        family = self._families[name] = Family(
+            name, kind, text, bounds=bounds, script=script, taken=self._script_series
+        )
         return family
 
     def counter(self, name: str, help: str = "", labels: Sequence[str] = (), *, script: bool = False) -> Family:  # noqa: A002 - name of the API

@@ -9,8 +9,12 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from llmspell.metrics.registry import percentile
+from llmspell.metrics.weight import weigh
 
 KEEP = 10_000
+KEEP_LAPS = 100_000
+NAME_LIMIT = 200
+METADATA_LIMIT = 10_000
 
 
 class Span(NamedTuple):
@@ -49,13 +53,14 @@ class Timers:
         self._numbers = count(1)
         self._timers: dict[str, Timer] = {}
         self._spans: deque[Span] = deque(maxlen=KEEP)
+        self._laps = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=KEEP)
 
     def start(self, name: str) -> Timer:
         """Start a timer."""
         if len(self._timers) >= KEEP:
-            del self._timers[next(iter(self._timers))]
-        timer = Timer(f"timer-{next(self._numbers)}", name, self._memory())
+            self._laps -= len(self._timers.pop(next(iter(self._timers))).laps)
+        timer = Timer(f"timer-{next(self._numbers)}", name[:NAME_LIMIT], self._memory())
         self._timers[timer.ident] = timer
         return timer
 
@@ -74,12 +79,14 @@ class Timers:
         return timer.elapsed_ms
 
     def lap(self, ident: str, name: str) -> bool:
-        """Note the time under a name; False when the timer was stopped."""
+        """Note the time under a name; False when the timer was stopped, or 100 000 laps are kept."""
         timer = self._timers.get(ident)
         if timer is None or timer.end is not None:
             return False
-        if len(timer.laps) < KEEP:
-            timer.laps.append((name, timer.elapsed_ms))
+        if self._laps >= KEEP_LAPS:
+            return False
+        self._laps += 1
+        timer.laps.append((name[:NAME_LIMIT], timer.elapsed_ms))
         return True
 
     def record(self, ident: str, name: str, metadata: Any) -> bool:
@@ -87,8 +94,10 @@ class Timers:
         timer = self._timers.get(ident)
         if timer is None or timer.end is not None:
             return False
-        event = {"timer": timer.name, "timer_id": ident, "name": name, "ms": timer.elapsed_ms}
-        self._events.append(event if metadata is None else event | {"metadata": metadata})
+        event = {"timer": timer.name, "timer_id": ident, "name": name[:NAME_LIMIT], "ms": timer.elapsed_ms}
+        if metadata is not None:
+            event["metadata"] = metadata if weigh(metadata) <= METADATA_LIMIT else "(too large to keep)"
+        self._events.append(event)
         return True
 
     def statistics(self) -> dict[str, dict[str, float]]:

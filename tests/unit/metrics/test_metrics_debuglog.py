@@ -72,6 +72,20 @@ def test_the_ring_keeps_the_newest_entries(log):
     assert small.captured() == []
 
 
+def test_a_flood_of_long_entries_keeps_a_bounded_amount_of_text(log):
+    quiet = DebugLog()
+    for _ in range(400):
+        quiet.log("info", "x" * 60_000, None, {"n": ["y" * 1000] * 10})
+    kept = quiet.captured()
+    assert 100 < len(kept) < 400
+    assert sum(len(entry.message) for entry in kept) <= 16 * 1024 * 1024
+    timers = quiet.timers
+    timer = timers.start("x" * 10_000)
+    assert len(timer.name) == 200
+    timers.record(timer.ident, "e", ["y" * 20_000])
+    assert timers.events()[0]["metadata"] == "(too large to keep)"
+
+
 def test_secrets_are_masked_in_what_is_kept_and_in_what_is_written(log, lines):
     log.log("warn", "the word hunter2", "app", {"field": "hunter2"})
     entry = log.captured()[0].plain()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from llmspell.errors import InvalidArgument
+from llmspell.errors import InvalidArgument, LimitExceeded
 from llmspell.metrics import Metrics
 from llmspell.metrics.registry import BUILT_IN, MAX_SERIES, Histogram, percentile
 
@@ -56,6 +56,19 @@ def test_label_sets_past_the_limit_are_counted_together(metrics):
         counter.inc(n=n)
     assert len(counter.series) == MAX_SERIES + 1
     assert counter.peek({"n": "other"}).value == 50
+
+
+def test_scripts_cannot_fill_the_memory_with_series(metrics):
+    with pytest.raises(LimitExceeded):
+        fill(metrics)
+    metrics.counter("llmspell_tool_calls_total").inc(tool="still works")
+
+
+def fill(metrics):
+    for name in range(12):
+        counter = metrics.counter(f"m{name}", script=True)
+        for n in range(1000):
+            counter.inc(n=n)
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "ä", "a\n", "x" * 201])

@@ -6,7 +6,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from llmspell.errors import InvalidArgument
+from llmspell.errors import InvalidArgument, LimitExceeded
 from llmspell.lua.globals._base import Handle
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmspell.app import App
 
 MAX_TIMERS = 10_000
+MAX_HANDLES = 30_000
 _MS_BUCKETS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
 
@@ -27,7 +28,10 @@ class _Methods:
         self._owner = owner
 
     def _at(self, ident: str) -> Any:
-        kind, name, labels, buckets = self._owner.described[ident]
+        found = self._owner.described.get(ident) or self._owner.timers_made.get(ident)
+        if found is None:
+            raise InvalidArgument("this timer is too old: make another one", details={"name": "timer"})
+        kind, name, labels, buckets = found
         return self._owner.series(kind, name, labels, buckets)
 
 
@@ -91,6 +95,7 @@ class TimerMethods(_Methods):
 
     def restart(self, ident: str) -> None:
         """Measure from now on; `metrics.lua` takes this name out of the methods."""
+        self._at(ident)
         self._owner.started[ident] = time.perf_counter()
 
 
@@ -109,6 +114,7 @@ class Global:
         self._numbers = count(1)
         self._idents: dict[Any, str] = {}
         self.described: dict[str, tuple[str, str, dict[str, Any], Any]] = {}
+        self.timers_made: dict[str, tuple[str, str, dict[str, Any], Any]] = {}
         self.started: dict[str, float] = {}
 
     def series(self, kind: str, name: str, labels: dict[str, Any], buckets: Any = None) -> Any:
@@ -129,10 +135,15 @@ class Global:
         key = (of or kind, name, tuple(sorted((k, str(v)) for k, v in given.items())))
         ident = None if of else self._idents.get(key)
         if ident is None:
+            if of is None and len(self.described) >= MAX_HANDLES:
+                details = {"resource": "metric_handles", "limit": MAX_HANDLES, "used": MAX_HANDLES}
+                raise LimitExceeded(f"a script holds at most {MAX_HANDLES} handles of metrics", details=details)
             ident = f"metric-{next(self._numbers)}"
-            self.described[ident] = (kind, name, given, buckets)
             if of is None:
                 self._idents[key] = ident
+                self.described[ident] = (kind, name, given, buckets)
+            else:
+                self.timers_made[ident] = (kind, name, given, buckets)
         return Handle(of or kind, ident, text=name)
 
     def counter(self, name: str, labels: dict | None = None) -> Handle:  # type: ignore[type-arg]  # the contract wants the bare word
@@ -156,9 +167,10 @@ class Global:
         """Return a running timer of a histogram in milliseconds."""
         buckets = None if self._app.metrics.find(name) is not None else _MS_BUCKETS
         handle = self._handle("histogram", name, labels, buckets, of="metric_timer")
-        if len(self.started) >= MAX_TIMERS:
-            oldest = next(iter(self.started))
-            del self.started[oldest], self.described[oldest]
+        if len(self.timers_made) > MAX_TIMERS:
+            oldest = next(iter(self.timers_made))
+            del self.timers_made[oldest]
+            self.started.pop(oldest, None)
         self.started[handle.ident] = time.perf_counter()
         return handle
 

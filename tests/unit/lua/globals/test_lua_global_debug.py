@@ -158,3 +158,11 @@ async def test_metrics_have_handles_labels_and_exports(run):
             "true\tcounter\t4",
         *["false\tvalidation"] * 6, "nil\tnil\ttrue", "1",
     ])  # fmt: skip
+
+
+async def test_any_number_of_timers_may_be_made_one_after_the_other(run):
+    source = """
+        local first = Metrics.timer("t") for i = 1, 10500 do Metrics.timer("t"):stop() end print(Metrics.get("t").count)
+        print(first:stop(), select(2, pcall(first.time, first, print)).kind)
+    """
+    assert await run(source) == "10500\nnil\tvalidation"
