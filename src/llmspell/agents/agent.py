@@ -280,7 +280,10 @@ class Agent:
         old = len(messages) - len(ask.messages)
         if ask.text or ask.media:
             shared = run.context.data if config.context_in_prompt else None
-            messages.append(message("user", asked.user_text(ask, shared), media=ask.media))
+            text = asked.user_text(ask, shared)
+            if ask.context_id is not None:
+                text = asked.render(text, {f"context.{key}": value for key, value in run.context.data.items()})
+            messages.append(message("user", text, media=ask.media))
         size = (0 if conversation is None else conversation.size) + size_bytes(messages[old:])
         run.messages, run.size = self._kept(messages, size, keep_last=True)
         run.sent = len(run.messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -156,8 +157,9 @@ class Alerts:
         """Check every second while rules exist, if an event loop is running on this thread."""
         if self._timer is not None or not self.rules:
             return
-        import asyncio
-
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

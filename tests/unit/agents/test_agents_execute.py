@@ -1,6 +1,8 @@
 import pytest
 
+from llmspell.base.types import Message, ToolCall
 from llmspell.errors import ComponentError, ConfigurationError, LLMSpellError, ValidationError
+from llmspell.providers import ModelResponse
 
 
 async def test_the_echo_model_answers_with_its_input(agents):
@@ -51,6 +53,35 @@ async def test_the_system_prompt_sees_context_values(agents):
     agents.contexts.create("c", {"user": "ann"})
     seen = (await agent.execute("hi", {"context_id": "c"}))["data"]
     assert seen[0] == {"role": "system", "content": "For ann {{x}}"}
+
+
+async def test_the_input_sees_context_values_only_when_a_context_is_named(agents):
+    agent = agents.create({"name": "e", "model": "echo/x"})
+    agents.contexts.create("c", {"user": "ann"})
+    assert (await agent.execute("hi {{context.user}}", {"context_id": "c"}))["text"] == "hi ann"
+    assert (await agent.execute("hi {{context.user}}"))["text"] == "hi {{context.user}}"
+    with pytest.raises(ComponentError):
+        await agent.execute("hi", {"context_id": "nope"})
+
+
+def test_a_run_that_never_waits_needs_no_event_loop(agents, providers, now, monkeypatch):
+    turns = [
+        Message(role="assistant", tool_calls=[ToolCall(id="", name="calculator", arguments={"input": "1+1"})]),
+        Message(
+            role="assistant",
+            tool_calls=[ToolCall(id=str(n), name="calculator", arguments={"input": f"1+{n}"}) for n in range(3)],
+        ),
+        Message(role="assistant", content="end"),
+    ]
+
+    async def complete(*_):
+        return ModelResponse(message=turns.pop(0), model="m", provider="p")
+
+    monkeypatch.setattr(providers, "complete", complete)
+    agent = agents.create({"name": "e", "model": "echo/x", "tools": ["calculator"]})
+    result = now(agent.execute("hi"))
+    assert result["text"] == "end"
+    assert [call["result"]["result"] for call in result["tool_calls"]] == [2, 1, 2, 3]
 
 
 async def test_parameters_join_the_user_message_as_json(agents):
