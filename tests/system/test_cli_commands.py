@@ -125,11 +125,13 @@ def test_a_reader_that_leaves_ends_the_run_quietly(spell):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("code_text", ["print('go') while true do end", "print('go') Async.sleep(60000)"])
+@pytest.mark.parametrize(
+    "code_text", ["print('go') while true do end", "print('go') Async.sleep(60000)", "print('go') io.read()"]
+)
 def test_signals_end_a_run_with_their_code(spell, number, code, code_text):
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmspell", "exec", code_text], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=spell.environ, cwd=spell.folder,
+        [sys.executable, "-m", "llmspell", "exec", code_text], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=spell.environ, cwd=spell.folder,
     )  # fmt: skip
     try:
         assert process.stdout.readline() == b"go\n"
@@ -241,3 +243,31 @@ def test_completion_scripts_are_valid_shell(spell):
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert "calculator" in spell("__complete", "tool").stdout
     assert spell("completion", "tcsh").returncode == 2
+
+
+def test_home_is_private_from_the_first_use(spell):
+    assert spell("exec", "State.set('a', 1)").returncode == 0
+    assert oct((spell.folder / "home").stat().st_mode & 0o777) == "0o700"
+
+
+def test_output_of_config_init_is_a_file_unless_it_is_a_form(spell):
+    assert spell("config", "init", "--output", "my.toml").returncode == 0
+    assert (spell.folder / "my.toml").exists()
+    assert json.loads(spell("config", "init", "other.toml", "--output", "json").stdout)["path"] == "other.toml"
+
+
+def test_a_profile_by_option_and_variable(spell):
+    code = "print(Config.get('engines.lua.strict'))"
+    assert spell("exec", code, "-p", "dev").stdout == "true\n"
+    assert spell("exec", code, env={"LLMSPELL_PROFILE": "dev"}).stdout == "true\n"
+    assert spell("exec", code, "-p", "nope").returncode == 3
+
+
+def test_offline_refuses_the_network(spell):
+    code = "return Tool.invoke('http-request', {url = 'http://example.com/'}).error.code"
+    assert spell("exec", code, "--offline", "--print-result").stdout == '"offline"\n'
+
+
+def test_the_script_reads_standard_input(spell):
+    assert spell("exec", "print(io.read('n' and 'l'), io.read('a'))", stdin="one\ntwo\n").stdout == "one\ttwo\n\n"
+    assert spell("repl", stdin="io.read()\nmore\n").stdout == '[1]=> "more"\n'

@@ -176,9 +176,9 @@ async def _fetched(app: App, address: str) -> str:
     response = await app.http.request("GET", address)
     if response.status >= 400:
         raise NotFound(f"{address} answered {response.status}", details={"url": address})
-    text = response.text
+    text = response.text()
     if "html" not in response.content_type:
-        return str(text)
+        return text
     from selectolax.lexbor import LexborHTMLParser
 
     page = LexborHTMLParser(text)

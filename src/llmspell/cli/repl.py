@@ -119,7 +119,8 @@ class Repl:
         loop = asyncio.get_running_loop()
         pending, code = "", OK
         while not self.leave:
-            line = await loop.run_in_executor(None, sys.stdin.readline)
+            # bytes, as scripts read them: a text layer would read ahead of them
+            line = (await loop.run_in_executor(None, sys.stdin.buffer.readline)).decode("utf-8", "surrogateescape")
             pending += line
             if line and self.interp.is_complete(pending)[0] == "incomplete" and not pending.startswith("."):
                 continue

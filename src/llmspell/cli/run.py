@@ -9,65 +9,18 @@ from llmspell.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED, code_of
 from llmspell.cli.grammar import UsageError
 from llmspell.cli.run_options import budget_of, limits_of, sandbox_of, widened
 from llmspell.cli.start import close, drive, load_config, make_app, run_async, started, whole
+from llmspell.cli.streams import Sink, Source
 from llmspell.config.terminal import engine_wish
 from llmspell.errors import LLMSpellError, NotFound, ScriptError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from llmspell.app import App
     from llmspell.cli.grammar import Call
     from llmspell.cli.output import Output
     from llmspell.lua.engine import Interpreter, Outcome
-
-
-class Sink:
-    """A byte stream for a script. kept: the bytes, when a document wants them; events: where jsonl events go.
-
-    When the reader of `target` is gone, the run is interrupted and further output dropped.
-    """
-
-    def __init__(self, name: str, target: BinaryIO | None, *, keep: bool, events: Output | None = None) -> None:
-        self.name = name
-        self.target = target
-        self.kept = bytearray()
-        self.keep = keep
-        self.events = events
-        self.broken = False
-        self.interrupt: Any = None
-
-    def write(self, data: bytes) -> int:
-        """Take bytes."""
-        if self.keep:
-            self.kept += data
-        if self.events is not None:
-            self.events.event("stream", {"name": self.name, "text": bytes(data).decode("utf-8", "replace")})
-        if self.target is not None and not self.broken:
-            try:
-                self.target.write(data)
-            except BrokenPipeError:
-                self.gone()
-        return len(data)
-
-    def flush(self) -> None:
-        """Hand on what was taken."""
-        if self.target is not None and not self.broken:
-            try:
-                self.target.flush()
-            except BrokenPipeError:
-                self.gone()
-
-    def gone(self) -> None:
-        """Stop the run: nobody reads."""
-        self.broken = True
-        if self.interrupt is not None:
-            self.interrupt()
-
-    @property
-    def text(self) -> str:
-        """What was kept, as text."""
-        return self.kept.decode("utf-8", "replace")
 
 
 def run(call: Call, out: Output) -> int:
@@ -95,7 +48,8 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
     config = widened(call, config, limits)
     app = make_app(config, call, out)
     streams = _streams(call, out)
-    interp = _interpreter(call, app, profile, limits, script, streams)
+    given = Source()
+    interp = _interpreter(call, app, profile, limits, script, streams, given)
     started()
     try:
         if expression and interp.check(b"return " + source, name) is None:
@@ -104,7 +58,7 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
             return _check(interp, source, name, out)
         if seed is not None:
             interp.begin(f"math.randomseed({seed})".encode(), "=seed")
-        outcome, signal = _to_the_end(interp, app, source, name, streams)
+        outcome, signal = _to_the_end(interp, app, source, name, streams, given)
     finally:
         drive(interp.close())
         close(app)
@@ -114,12 +68,19 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
 
 
 def _interpreter(
-    call: Call, app: App, profile: str, limits: dict[str, int], script: str | None, streams: tuple[Sink, Sink]
+    call: Call,
+    app: App,
+    profile: str,
+    limits: dict[str, int],
+    script: str | None,
+    streams: tuple[Sink, Sink],
+    source: Source,
 ) -> Interpreter:
     from llmspell.lua.engine import Interpreter
 
     stdout: Any = streams[0]
     stderr: Any = streams[1]
+    stdin: Any = source
     return Interpreter(
         app,
         profile=profile,
@@ -128,7 +89,7 @@ def _interpreter(
         args=[*call.args[1:], *(call.rest or ())],
         stdout=stdout,
         stderr=stderr,
-        stdin=sys.stdin.buffer if sys.stdin is not None else None,
+        stdin=stdin,
         budget=budget_of(call),
     )
 
@@ -141,7 +102,7 @@ def _streams(call: Call, out: Output) -> tuple[Sink, Sink]:
 
 
 def _to_the_end(
-    interp: Interpreter, app: App, source: bytes, name: str, streams: tuple[Sink, Sink]
+    interp: Interpreter, app: App, source: bytes, name: str, streams: tuple[Sink, Sink], given: Source
 ) -> tuple[Outcome, int | None]:
     """Run with SIGINT and SIGTERM turned into an interrupt; return the outcome and the signal that came."""
     import signal
@@ -153,6 +114,7 @@ def _to_the_end(
             raise KeyboardInterrupt
         came.append(number)
         interp.interrupt()
+        given.interrupted()
 
     for sink in streams:
         sink.interrupt = interp.interrupt

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llmspell.app import App
     from llmspell.cli.grammar import Call
-    from llmspell.cli.run import Sink
+    from llmspell.cli.streams import Sink
     from llmspell.errors import LLMSpellError
     from llmspell.lua.engine import Interpreter, Outcome
 

@@ -81,14 +81,28 @@ def started() -> None:
 
 
 def make_app(config: Config, call: Call, out: Output) -> App:
-    """Return the App of a configuration; diagnostics beyond warnings go to standard error."""
+    """Return the App of a configuration; diagnostics beyond warnings go to standard error.
+
+    Home is made here, so that its mode is 0700 whichever service writes into it first.
+    """
     from llmspell.app import App
+
+    home = Path(home_folder(call.flag("home")))
+    if not home.exists():
+        _make_home(home)
 
     if out.level in ("info", "debug", "trace"):
         from llmspell.metrics.logs import install
 
         install(out.level, as_json=config.logging.format == "json")
-    return App(config, home=Path(home_folder(call.flag("home"))), cwd=Path.cwd(), environ=_environ(call))
+    return App(config, home=home, cwd=Path.cwd(), environ=_environ(call))
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return  # a script that keeps nothing needs no home; a service that does reports the failure itself
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

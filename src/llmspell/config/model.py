@@ -92,8 +92,6 @@ class StatePersistence(msgspec.Struct, frozen=True, kw_only=True):
     durability: Annotated[Literal["none", "normal", "full"], doc("Default durability of writes")] = "normal"
     compression_enabled: Annotated[bool, doc("Compress large values")] = True
     compression_threshold_bytes: Annotated[int, doc("Smallest value that is compressed", gt=0)] = 1024
-    cache_entries: Annotated[int, doc("Decoded values kept in memory", ge=0)] = 10_000
-    ephemeral_entries: Annotated[int, doc("Entries of scopes that are never written", gt=0)] = 10_000
     immediate_flush_patterns: Annotated[tuple[str, ...], doc("Keys written with full durability")] = ("critical:*",)
 
 
