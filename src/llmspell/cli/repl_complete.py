@@ -87,7 +87,7 @@ class LuaCompleter(Completer):
 def _files(start: str) -> Iterator[str]:
     folder, name = os.path.split(start)
     try:
-        with os.scandir(os.path.expanduser(folder) or ".") as found:  # noqa: PTH111  # text stays as typed
+        with os.scandir(os.path.expanduser(folder) or ".") as found:
             entries = sorted((entry.name, entry.is_dir()) for entry in found)[:MAX_FILES]
     except OSError:
         return  # no such folder: nothing to offer

@@ -186,7 +186,9 @@ def _plain_report(
         out.fail(wire)
         return code
     if call.get("print_result") and values and values[0] is not None:
-        out.write(to_json(values[0]) + "\n")
+        from llmspell.cli.run_report import ordered
+
+        out.write(to_json(ordered(values[0])) + "\n")
     if out.form == "pretty":
         out.note(f"{outcome.duration_ms} ms, {outcome.used['memory_bytes']['used']} bytes of Lua memory")
     return code

@@ -48,7 +48,7 @@ def widened(call: Call, config: Config, limits: dict[str, int]) -> Config:
     security = config.runtime.security
     security = replace(
         security,
-        allowed_paths=(*security.allowed_paths, *(os.path.abspath(path) for path in paths or ())),  # noqa: PTH100  # text
+        allowed_paths=(*security.allowed_paths, *(os.path.abspath(path) for path in paths or ())),
         env_allow=(*security.env_allow, *(names or ())),
     )
     runtime = replace(config.runtime, security=security)

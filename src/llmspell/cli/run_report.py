@@ -27,6 +27,7 @@ def document(
     """Return the payload; values that have no JSON form are refused before anything is written."""
     from llmspell.cli.output import to_json
 
+    values = [ordered(value) for value in values]
     to_json(values)
     payload: dict[str, Any] = {"engine": "lua"}
     if script is not None:
@@ -47,6 +48,13 @@ def document(
         "usage": usage(app, interp),
         "limits": outcome.used,
     }
+
+
+def ordered(value: Any) -> Any:
+    """Return plain data with the keys of all tables sorted: Lua gives them in no order of its own."""
+    if isinstance(value, dict):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    return [ordered(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def usage(app: App, interp: Interpreter) -> dict[str, Any]:

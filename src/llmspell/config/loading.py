@@ -118,4 +118,4 @@ def _project_file(folder: str, user_home: str, own: str) -> str | None:
 
 
 def _is_file(path: str) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113  # a dozen questions on the start path; a Path costs ten times as much
+    return os.path.isfile(path)  # a dozen questions on the start path; a Path costs ten times as much

@@ -33,7 +33,7 @@ def engine_wish() -> str | None:
 def home_folder(given: str | None = None) -> str:
     """Return the folder of all data: `given`, LLMSPELL_HOME, or ~/.llmspell."""
     chosen = given or os.environ.get("LLMSPELL_HOME") or os.path.join("~", ".llmspell")
-    return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111  # pathlib costs 5 ms on the start path
+    return os.path.abspath(os.path.expanduser(chosen))  # pathlib costs 5 ms on the start path
 
 
 def editor() -> str:

@@ -62,6 +62,7 @@ class Global:
 
     def __init__(self, app: App, lane: Any) -> None:
         self._app = app
+        self._lane = lane
         self._overlay: Overlay = lane.overrides
         self._granted = PRESETS.get(lane.profile, PRESETS["safe"])
         self._audit: list[dict[str, Any]] = []
@@ -161,6 +162,7 @@ class Global:
         if files is not None:
             changes["tools.file_operations.allowed_paths"] = (*files, real)
         self._overlay.apply(changes)
+        self._lane.roots.append(Path(real))
 
     def get_permissions(self) -> Any:
         """Return what this interpreter may do with the configuration."""

@@ -14,7 +14,7 @@ from llmspell.lua.globals.config import Global
 
 def make(profile="standard", cwd="/work", config=None):
     app = SimpleNamespace(config=config or Config(), cwd=Path(cwd), home=Path("/home/x/.llmspell"))
-    lane = SimpleNamespace(app=app, profile=profile, overrides=Overlay(app.config))
+    lane = SimpleNamespace(app=app, profile=profile, overrides=Overlay(app.config), roots=[])
     return Global(app, lane), lane
 
 
@@ -135,6 +135,7 @@ def test_paths_can_be_added_below_granted_roots_only(tmp_path):
     table, lane = make(cwd=str(tmp_path), config=Config(tools=Tools(file_operations=files)))
     table.add_allowed_path("data")
     assert str(tmp_path / "data") in lane.overrides.current.runtime.security.allowed_paths
+    assert lane.roots == [tmp_path / "data"]
     for path in ("/etc", "..", "data/../..", str(tmp_path) + "foo/../../../etc"):
         with pytest.raises(SecurityError):
             table.add_allowed_path(path)
