@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llmspell.base._rendering import TemplateError
 from llmspell.base.textforms import cell
 
 MAX_DEPTH = 64
@@ -20,16 +21,6 @@ _TAG = re.compile(r"\{\{\{(.*?)\}\}\}|\{\{!--.*?--\}\}|\{\{~?(.*?)~?\}\}", re.DO
 _WORD = re.compile(r"""\s*(?:("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')|([()])|([^\s()"']+))""")
 _PATH = re.compile(r"(?:\.\./)*+(?:this|@?[\w-]+|\.|\.\.)?(?:[./](?:[\w-]+|\[[^\]]*\]))*+")
 Node = tuple[Any, ...]
-
-
-class TemplateError(Exception):
-    """A template breaks the grammar at a line, or misses a variable."""
-
-    def __init__(self, message: str, line: int | None = None, *, code: str = "template_syntax") -> None:
-        super().__init__(message)
-        self.message = message
-        self.line = line
-        self.code = code
 
 
 class Handlebars:

@@ -7,7 +7,7 @@ no methods. Loops and macros count time, and whatever could make a small templat
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from jinja2 import nodes, runtime
@@ -16,10 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import escape
 
-from llmspell.base._handlebars import TemplateError
-
-if TYPE_CHECKING:
-    from llmspell.base.templates import _Sink
+from llmspell.base._rendering import Sink, TemplateError
 
 MAX_TEXT = 10 * 1024 * 1024
 MAX_ITEMS = 1_000_000
@@ -56,7 +53,7 @@ _GLOBALS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def render_jinja(source: str, values: Mapping[str, Any], sink: _Sink, *, autoescape: bool, strict: bool) -> None:
+def render_jinja(source: str, values: Mapping[str, Any], sink: Sink, *, autoescape: bool, strict: bool) -> None:
     """Render into the sink. Raises TemplateError."""
     environment = _Environment(sink, autoescape=autoescape, strict=strict)
     try:
@@ -108,7 +105,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%", "//", "/", "-"})
     concat = staticmethod(_checked_concat)
 
-    def __init__(self, sink: _Sink | None, *, autoescape: bool, strict: bool) -> None:
+    def __init__(self, sink: Sink | None, *, autoescape: bool, strict: bool) -> None:
         undefined = jinja2.StrictUndefined if strict else jinja2.ChainableUndefined
         super().__init__(autoescape=autoescape, undefined=undefined, optimized=False, cache_size=0)
         self._sink = sink

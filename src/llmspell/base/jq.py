@@ -123,7 +123,8 @@ def _outputs(reply: list[bytes]) -> list[Any]:
             details={"resource": "output_bytes", "limit": MAX_OUTPUT_BYTES},
         )
     kind = "bad jq program" if status == "jq_compile" else "jq error"
-    raise ValidationError(f"{kind}: {body}", code=status)
+    reason = body.removeprefix("jq: error: ").partition("\n")[0]
+    raise ValidationError(f"{kind}: {reason}", code=status, details={"reason": body})
 
 
 def _path_steps(piece: str) -> list[Step] | None:

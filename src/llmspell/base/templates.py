@@ -11,13 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llmspell.base._handlebars import Handlebars, TemplateError
+from llmspell.base._handlebars import Handlebars
+from llmspell.base._rendering import Sink, TemplateError
 from llmspell.base.clock import monotonic
-from llmspell.errors import LimitExceeded
-from llmspell.errors import TimeoutError as TimedOut
 
 MAX_TEMPLATE = 1024 * 1024
-MAX_OUTPUT = 10 * 1024 * 1024
 ENGINES = {"jinja": "jinja", "jinja2": "jinja", "tera": "jinja", "handlebars": "handlebars", "hbs": "handlebars",
            "mustache": "mustache", "plain": "plain"}  # fmt: skip
 _HTML = re.compile(r"<[A-Za-z!/][^<>]{0,1000}>")
@@ -50,7 +48,7 @@ def render(
 
     Raises TemplateError (code `template_syntax` or `undefined_variable`), LimitExceeded, TimeoutError.
     """
-    sink = _Sink(monotonic() + limit_s)
+    sink = Sink(monotonic() + limit_s)
     if engine == "plain":
         return source
     if engine == "jinja":
@@ -72,30 +70,3 @@ def variables(source: str, engine: str) -> list[str]:
 
         return jinja_variables(source)
     return sorted(Handlebars(source, mustache=engine == "mustache").variables)
-
-
-class _Sink:
-    """Where rendered text goes; counts its size and the time."""
-
-    def __init__(self, deadline: float) -> None:
-        self.parts: list[str] = []
-        self._size = 0
-        self._deadline = deadline
-
-    def write(self, text: str) -> None:
-        """Take a piece. Raises LimitExceeded or TimeoutError."""
-        self._size += len(text)
-        if self._size > MAX_OUTPUT:
-            raise LimitExceeded(
-                f"the rendered text is longer than {MAX_OUTPUT} characters",
-                code="too_large",
-                details={"resource": "output", "limit": MAX_OUTPUT},
-            )
-        self.tick()
-        if text:
-            self.parts.append(text)
-
-    def tick(self) -> None:
-        """Raise TimeoutError when the time is over."""
-        if monotonic() > self._deadline:
-            raise TimedOut("the template was not rendered in time: it loops too long", code="timeout")
