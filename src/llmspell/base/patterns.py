@@ -7,10 +7,13 @@ expanded there, so their size is measured before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from llmspell.base.clock import monotonic
 from llmspell.errors import LimitExceeded, ValidationError
 from llmspell.errors import TimeoutError as TimedOut
 
@@ -19,6 +22,7 @@ MAX_PATTERN = 4096
 MAX_EXPANSION = 100_000
 FLAGS = "imsxua"
 T = TypeVar("T")
+_deadline: ContextVar[float | None] = ContextVar("regex_deadline", default=None)
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]|\{(\d*)(?:,(\d*))?\}|.", re.DOTALL)
 
 
@@ -53,6 +57,9 @@ def timed(match: Callable[..., T], *args: Any, limit_s: float = LIMIT_S, **optio
 
     Raises TimeoutError, code `regex_timeout`, or LimitExceeded when matching needs too much memory.
     """
+    end = _deadline.get()
+    if end is not None:
+        limit_s = max(0.001, min(limit_s, end - monotonic()))
     try:
         return match(*args, timeout=limit_s, concurrent=True, **options)
     except TimeoutError as error:
@@ -63,6 +70,16 @@ def timed(match: Callable[..., T], *args: Any, limit_s: float = LIMIT_S, **optio
         raise LimitExceeded(
             "the regular expression needs too much memory", details={"resource": "memory_bytes"}
         ) from error
+
+
+@contextmanager
+def until(deadline: float) -> Iterator[None]:
+    """Let no match inside go on past `deadline` (monotonic seconds): many slow matches must not add up."""
+    before = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(before)
 
 
 def expansion(pattern: str) -> int:

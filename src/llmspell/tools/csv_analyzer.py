@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from llmspell.base import csvout, csvquery, csvrules
 from llmspell.base.csvstats import Column
 from llmspell.base.csvtable import Table, Writer, decoded, unique_names, written
+from llmspell.base.patterns import until
 from llmspell.errors import ConfigurationError, MalformedData, ValidationError
 from llmspell.tools._base import (
     Case,
@@ -429,17 +430,18 @@ class _Given:
             "quote": self.get("quote") or '"',
         }
         try:
-            if text is not None:
-                self.size = len(text.encode("utf-8", "surrogatepass"))
-                yield Table(io.StringIO(text.removeprefix("\ufeff"), newline=""), encoding="utf-8", **settings)
-                return
-            with self.ctx.security.open(path, "rb") as stream:
-                self.size = stream.seek(0, 2)
-                stream.seek(0)
-                if self.size > MAX_FILE:
-                    raise ToolFailure("too_large", f"{path.name} is larger than 500 MB", {"limit": MAX_FILE})
-                lines, encoding = decoded(stream, auto.get(encoding, encoding))
-                yield Table(lines, encoding=encoding, **settings)
+            with until(self.ctx.deadline):
+                if text is not None:
+                    self.size = len(text.encode("utf-8", "surrogatepass"))
+                    yield Table(io.StringIO(text.removeprefix("\ufeff"), newline=""), encoding="utf-8", **settings)
+                    return
+                with self.ctx.security.open(path, "rb") as stream:
+                    self.size = stream.seek(0, 2)
+                    stream.seek(0)
+                    if self.size > MAX_FILE:
+                        raise ToolFailure("too_large", f"{path.name} is larger than 500 MB", {"limit": MAX_FILE})
+                    lines, encoding = decoded(stream, auto.get(encoding, encoding))
+                    yield Table(lines, encoding=encoding, **settings)
         except UnicodeDecodeError as error:
             raise ToolFailure("decode_error", f"the file is not {error.encoding}: name its encoding") from error
         except LookupError as error:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 from llmspell.base.jsonschema import Checker
+from llmspell.base.patterns import until
 from llmspell.base.rules import compile_rules, count_rules
 from llmspell.errors import ValidationError
 from llmspell.tools._base import Case, P, Result, ToolContext, ToolHeader, operation, violation
@@ -68,9 +69,9 @@ def validate(
         )
     else:
         check, count = _compiled("rules", compile_rules, rules), count_rules(rules)
-        for field, value, rule, message in islice(check(input, ""), limit):
-            ctx.check()
-            errors.append({"field": field, "value": value, "rule": rule, "message": message})
+        with until(ctx.deadline):
+            for field, value, rule, message in islice(check(input, ""), limit):
+                errors.append({"field": field, "value": value, "rule": rule, "message": message})
     for error in errors:
         key = f"{error['field']}.{error['rule']}"
         error["message"] = custom_messages.get(key, custom_messages.get(error["rule"], error["message"]))

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from llmspell.base.patterns import compile_pattern, expansion, timed
+from llmspell.base.patterns import compile_pattern, expansion, timed, until
 from llmspell.errors import TimeoutError as TimedOut
 from llmspell.errors import ValidationError
 
@@ -40,3 +40,15 @@ def test_usual_patterns_are_small():
     assert expansion(r"\d{4}-\d{2}-\d{2}T(\d{2}:){2}\d{2}") < 60
     assert expansion("[{}()]{2,3}") == 3
     assert compile_pattern(r"A.b", "is").search("a\nB")
+
+
+def test_many_slow_matches_share_one_deadline():
+    start, late = time.monotonic(), 0
+    with until(start + 0.2):
+        for _ in range(20):
+            try:
+                timed(compile_pattern("(a|aa)+$").search, "a" * 400 + "b")
+            except TimedOut:
+                late += 1
+    assert late == 20
+    assert time.monotonic() - start < 1
