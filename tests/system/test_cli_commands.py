@@ -271,3 +271,13 @@ def test_offline_refuses_the_network(spell):
 def test_the_script_reads_standard_input(spell):
     assert spell("exec", "print(io.read('n' and 'l'), io.read('a'))", stdin="one\ntwo\n").stdout == "one\ttwo\n\n"
     assert spell("repl", stdin="io.read()\nmore\n").stdout == '[1]=> "more"\n'
+
+
+@pytest.mark.parametrize(("target", "code"), [("&-", 0), ("/dev/full", 1)])
+def test_an_output_that_cannot_be_written_is_no_crash(spell, target, code):
+    done = subprocess.run(
+        f"{sys.executable} -m llmspell tool list >{target}", shell=True, capture_output=True, text=True,
+        env=spell.environ, cwd=spell.folder, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr

@@ -5,6 +5,8 @@ import sys
 
 def main(argv: "list[str] | None" = None) -> int:
     """Run one command and return its exit code."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_missing()
     try:
         from llmspell.cli.dispatch import dispatch
 
@@ -13,9 +15,26 @@ def main(argv: "list[str] | None" = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        import os
-
-        # the interpreter flushes once more at its end; give it somewhere to write
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         return 141
+    except OSError as error:
+        _discard_output()
+        sys.stderr.write(f"error: cannot write the output: {error.strerror}\n")
+        return 1
     return code
+
+
+def _discard_output() -> None:
+    """Give the interpreter, which flushes once more at its end, somewhere to write."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _open_missing() -> None:
+    """Stand in for standard streams that the caller closed."""
+    import os
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

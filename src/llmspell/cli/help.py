@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 def show(call: Call, out: Output) -> int:
     """Write the help of the level the call names; without any command and without --help that is usage, exit 2."""
     text = command_help(call.command) if call.command else group_help(call.group) if call.group else top_help()
-    if call.flag("help") or not call.group:
+    if call.flag("help"):
         out.emit({"help": text}, text)
-        return 0 if call.flag("help") or call.command else 2
+        return 0
     from llmspell.cli.grammar import UsageError
+
+    if not call.group:
+        if out.plain:
+            out.note(text)
+            return 2
+        raise UsageError("no command", "see llmspell --help")
 
     known = ", ".join(command.name.partition(" ")[2] for command in subcommands(call.group))
     raise UsageError(f"'{call.group}' needs a command", f"one of {known}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from llmspell.cli.table import FORMATS
@@ -124,10 +123,9 @@ def width() -> int:
     """Return the columns of the terminal, 0 when standard output is none."""
     if not sys.stdout.isatty():
         return 0
-    try:
-        return os.get_terminal_size(1).columns
-    except OSError:
-        return 80
+    from llmspell.config.terminal import columns
+
+    return columns()
 
 
 def wrap(text: str, room: int) -> list[str]:

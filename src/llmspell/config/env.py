@@ -105,7 +105,7 @@ def stated(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, bool]]:
         if "__" in name:
             path = ".".join(name[len(PREFIX) :].lower().split("__"))
             exact.append((name, path if _known(path) else "", environ[name], False))
-        elif name not in _own_key_variables():
+        elif not name.endswith("_API_KEY"):  # the key of a provider, which may have any name
             yield name, _flat(name), environ[name], True
     yield from exact
 
@@ -118,10 +118,6 @@ def flat_names() -> dict[str, str]:
     for short, prefix in _SHORT_PREFIXES.items():
         names |= {short + path[len(prefix) :].upper(): path for path in keys() if path.startswith(prefix)}
     return {**names, **FLAT}
-
-
-def _own_key_variables() -> set[str]:
-    return {f"{PREFIX}{provider.upper().replace('-', '_')}_API_KEY" for provider in PROVIDER_KEYS}
 
 
 def _known(path: str) -> bool:

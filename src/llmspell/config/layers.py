@@ -196,8 +196,8 @@ def _checked(entry: Entry, environ: Mapping[str, str], guard: Guard, problems: l
         problems.append(Problem(entry.path, message, *place, denied=isinstance(error, SecurityError)))
         return _BAD
     key = schema.find(entry.path)
-    if key is None:
-        return value
+    if key is None:  # an option of a tool, whose type only the tool knows
+        return parse_value(value) if layer.word == origin.ENVIRONMENT and isinstance(value, str) else value
     if entry.path in PATH_KEYS and isinstance(value, str):
         value = str((layer.folder or Path()) / Path(value).expanduser())
     try:

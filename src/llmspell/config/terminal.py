@@ -15,6 +15,17 @@ def color_wish(terminal: bool) -> bool:
     return terminal and environ.get("CLICOLOR") != "0" and environ.get("TERM") != "dumb"
 
 
+def columns() -> int:
+    """Return the width that COLUMNS states, else that of the terminal, else 80."""
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated) > 0:
+        return int(stated)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def output_wish() -> str | None:
     """Return the form of output that LLMSPELL_OUTPUT asks for."""
     return os.environ.get("LLMSPELL_OUTPUT") or None

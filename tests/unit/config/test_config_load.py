@@ -129,6 +129,20 @@ def test_a_flat_alias_loses_to_the_real_name(place):
     assert place.load(environ).config.rag.vector_storage.hnsw.m == 30
 
 
+def test_variables_reach_providers_and_tools(place):
+    environ = {
+        "LLMSPELL_PROVIDERS__MINE__BASE_URL": "http://localhost:1",
+        "LLMSPELL_TOOLS__WEB_SEARCH__MAX_RESULTS": "3",
+        "LLMSPELL_TOOLS_NETWORK_ALLOW_LOOPBACK": "yes",
+        "LLMSPELL_MINE_API_KEY": "k",
+    }
+    loaded = place.load(environ)
+    assert loaded.warnings == ()
+    assert loaded.config.providers.defined["mine"].base_url == "http://localhost:1"
+    assert loaded.config.tools.option("web-search", "max_results") == 3
+    assert loaded.config.tools.network.allow_loopback
+
+
 def test_an_unknown_variable_warns_with_a_suggestion(place):
     warnings = place.load({"LLMSPELL_RAG__ENABELD": "1"}).warnings
     assert "LLMSPELL_RAG__ENABLED" in warnings[0]
