@@ -155,13 +155,17 @@ class _Environment(ImmutableSandboxedEnvironment):
         owner = getattr(obj, "__self__", None)
         return isinstance(owner, _OWNERS) or (owner is self and getattr(obj, "__name__", "") in ("tick", "glue"))
 
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
+        """Refuse at once: an undefined value would let the rest of the template go on around the attempt."""
+        raise SecurityError(f"access to '{attribute}' is not available")
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up `obj.name`: the member of a map, else an allowed attribute."""
         if isinstance(obj, Mapping):
             return obj[attribute] if attribute in obj else self._missing(obj, attribute)
         if isinstance(obj, str | int | float | list | tuple | None):
             return self._missing(obj, attribute)
-        return super().getattr(obj, attribute)
+        return self._of_undefined(obj, attribute) if _is_undefined(obj) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Look up `obj[x]`: the member of a map or list, else an allowed attribute."""
@@ -175,11 +179,17 @@ class _Environment(ImmutableSandboxedEnvironment):
                 return self._missing(obj, argument)
         if isinstance(obj, int | float | None):
             return self._missing(obj, argument)
-        return super().getitem(obj, argument)
+        return self._of_undefined(obj, argument) if _is_undefined(obj) else super().getitem(obj, argument)
+
+    def _of_undefined(self, obj: Any, name: Any) -> Any:
+        """Return the member of a missing value: missing too, or the error that strict ones raise."""
+        if isinstance(name, str) and name.startswith("_"):
+            self.unsafe_undefined(obj, name)
+        return obj[name]
 
     def _missing(self, obj: Any, name: Any) -> Any:
         if isinstance(name, str) and name.startswith("_"):
-            return self.unsafe_undefined(obj, name)
+            self.unsafe_undefined(obj, name)
         return self.undefined(obj=obj, name=name)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -197,6 +207,10 @@ class _Environment(ImmutableSandboxedEnvironment):
             if bits > MAX_NUMBER_BITS:
                 raise SecurityError("a number grew too large")
         return super().call_binop(context, operator, left, right)
+
+
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, jinja2.Undefined)
 
 
 def _shown(value: Any) -> Any:

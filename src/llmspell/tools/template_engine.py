@@ -51,7 +51,7 @@ TOOL = ToolHeader(
             {"input": "{{#on}}yes{{/on}}{{^on}}no{{/on}}", "engine": "mustache", "context": {"on": False}},
             {"result": {"rendered": "no"}},
         ),
-        Case("literal", {"input": "{{ ''.__class__ }}"}, {"text": ""}),
+        Case("refused", {"input": "{{ ''.__class__ }}"}, {"success": False, "error": {"code": "template_error"}}),
         Case(
             "validate",
             {"operation": "validate", "input": "{% if a %}{{ b }}{% endif %}"},

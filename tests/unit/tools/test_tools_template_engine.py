@@ -165,6 +165,12 @@ def test_handlebars_in_nested_loops_ends():
         render(nest, {"l": list(range(50))}, "handlebars", limit_s=0.3)
 
 
+@pytest.mark.parametrize("source", [line for line in HOSTILE if "__" in line])
+def test_a_reach_for_internals_is_refused_and_not_passed_over(source):
+    with pytest.raises(TemplateError):
+        render(source, CONTEXT, "jinja")
+
+
 async def test_escaping_strictness_and_validation(tmp_path):
     call = make(tmp_path).call
     html = await call("template", {"template": "<p>{{ h }}</p>", "variables": {"h": "<b>"}})
