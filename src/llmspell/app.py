@@ -11,8 +11,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from llmspell.agents import Agents
@@ -240,6 +239,7 @@ def make_tools(app: App) -> Tools:
 
     return Tools(
         app.config.tools,
+        cwd=app.cwd,
         security=lambda: app.security,
         http=lambda: app.http,
         state=lambda: app.state,

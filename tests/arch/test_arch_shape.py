@@ -24,7 +24,9 @@ def lines(path):
     return path.read_text(encoding="utf-8").count("\n")
 
 
-@pytest.mark.parametrize(("paths", "wall"), [(PYTHON, 500), (LUA, 500), (NATIVE, 500), (TESTS, 700)], ids=["py", "lua", "native", "tests"])
+@pytest.mark.parametrize(
+    ("paths", "wall"), [(PYTHON, 500), (LUA, 500), (NATIVE, 500), (TESTS, 700)], ids=["py", "lua", "native", "tests"]
+)
 def test_no_file_is_over_its_wall(paths, wall):
     over = {relative(p): lines(p) for p in paths if lines(p) > wall and relative(p) not in GENERATED}
     assert over == {}
@@ -46,7 +48,10 @@ def test_no_function_is_over_sixty_lines():
     assert over == {}
 
 
-FORBIDDEN = re.compile(r"^\s*class (\w*(?:Manager|Bridge|Factory|Coordinator|Orchestrator|Helper|Impl)|(?:Enhanced|Advanced|Unified|Base)[A-Z]\w*)\b", re.M)
+FORBIDDEN = re.compile(
+    r"^\s*class (\w*(?:Manager|Bridge|Factory|Coordinator|Orchestrator|Helper|Impl)|(?:Enhanced|Advanced|Unified|Base)[A-Z]\w*)\b",
+    re.M,
+)
 
 
 def test_class_names_say_what_the_class_holds_or_does():
@@ -60,17 +65,26 @@ def test_files_are_named_after_the_thing_itself():
     assert [relative(p) for p in PYTHON + LUA if p.stem in names and relative(p) not in allowed] == []
 
 
-PLACEHOLDER = re.compile(r"NotImplementedError|\bTODO\b|\bFIXME\b|\bXXX\b|not implemented|for now\b|in a real implementation", re.I)
+PLACEHOLDER = re.compile(
+    r"NotImplementedError|\bTODO\b|\bFIXME\b|\bXXX\b|not implemented|for now\b|in a real implementation", re.I
+)
 
 
 def test_no_placeholder_ships():
-    found = [f"{relative(p)}:{i}" for p in PYTHON + LUA + NATIVE for i, line in enumerate(p.read_text().split("\n"), 1) if PLACEHOLDER.search(line)]
+    found = [
+        f"{relative(p)}:{i}"
+        for p in PYTHON + LUA + NATIVE
+        for i, line in enumerate(p.read_text().split("\n"), 1)
+        if PLACEHOLDER.search(line)
+    ]
     assert found == []
 
 
 def test_every_silenced_critic_has_a_reason():
     bare = re.compile(r"(# type: ignore(\[[\w, -]+\])?|# noqa(: [\w, ]+)?)\s*$")
-    found = [f"{relative(p)}:{i}" for p in PYTHON for i, line in enumerate(p.read_text().split("\n"), 1) if bare.search(line)]
+    found = [
+        f"{relative(p)}:{i}" for p in PYTHON for i, line in enumerate(p.read_text().split("\n"), 1) if bare.search(line)
+    ]
     assert found == []
 
 

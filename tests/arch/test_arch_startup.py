@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = {"asyncio", "aiohttp", "numpy", "uvloop", "logging", "pydantic", "jinja2", "regex", "dateutil", "prompt_toolkit", "zmq"}
+HEAVY = {
+    "asyncio",
+    "aiohttp",
+    "numpy",
+    "uvloop",
+    "logging",
+    "pydantic",
+    "jinja2",
+    "regex",
+    "dateutil",
+    "prompt_toolkit",
+    "zmq",
+}
 PROGRAM = """
 import sys, io, json
 sys.argv = ["llmspell"] + {argv!r}
@@ -23,15 +35,35 @@ print(json.dumps([code or 0, sorted(m for m in sys.modules)]), file=out)
 
 
 def modules_of(argv, tmp_path):
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("LLMSPELL") and not k.endswith("_KEY")} | {"LLMSPELL_HOME": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", PROGRAM.format(argv=argv)], capture_output=True, text=True, env=environ, cwd=tmp_path, check=False)
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("LLMSPELL") and not k.endswith("_KEY")} | {
+        "LLMSPELL_HOME": str(tmp_path)
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(argv=argv)],
+        capture_output=True,
+        text=True,
+        env=environ,
+        cwd=tmp_path,
+        check=False,
+    )
     assert run.stdout, run.stderr
     code, modules = json.loads(run.stdout.strip().split("\n")[-1])
     assert code == 0, run.stderr
     return set(modules)
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["tool", "list"], ["tool", "info", "calculator"], ["completion", "bash"], ["config", "list-profiles"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--version"],
+        ["--help"],
+        ["tool", "list"],
+        ["tool", "info", "calculator"],
+        ["completion", "bash"],
+        ["config", "list-profiles"],
+    ],
+    ids=" ".join,
+)
 def test_a_listing_command_imports_nothing_heavy(argv, tmp_path):
     forbidden = HEAVY | {"msgspec", "argparse", "importlib.metadata", "lupa", "tomllib"}
     # the test's own program imports json; the command itself may not need it

@@ -121,6 +121,23 @@ METATABLES = [
     "return getmetatable(coroutine.create(print))",
 ]
 
+# Replacing what the product's own Lua code might call
+POISON = [
+    "error = function() end type = function() return 'table' end return (pcall(setmetatable, {}, {__gc = function() end}))",
+    "rawget = function() return nil end return (pcall(setmetatable, {}, {__gc = function() end}))",
+    "error = function() end return (pcall(function() Tool.list = 1 end)) and rawget(Tool, 'list')",
+    "local leak setmetatable = function(t) leak = t return t end pcall(Async.spawn, print) return leak",
+    "local leak ipairs = function(t) leak = t return next, t end pairs = ipairs pcall(Async.all, {1}) return leak",
+    "local leak pcall = function(...) leak = ... return true end Async.timeout(1, function() end) return type(leak) == 'table'",
+    "local leak local real = table.insert table.insert = function(t, v) leak = v real(t, v) end Async.spawn(print):on_done(print) return leak",
+    "local leak string.format = function(...) leak = ... return '' end pcall(Tool.execute) return type(leak) == 'table'",
+    "local leak next = function(t) leak = t end select = next JSON.parse('{}') Streaming.from({1}):next() return leak",
+    "local leak error = function(e) leak = e end pcall(JSON.parse, '{') return leak",
+    "local leak tostring = function(v) leak = v return '' end print({}) return leak",
+    "load = function() return function() return {} end end return Streaming.create == nil",
+    "string = nil table = nil math = nil local ok = pcall(print, ('x'):rep(2)) return not ok",
+]
+
 # Garbage collector, clocks
 SIDE = [
     "return pcall(collectgarbage, 'stop')",
@@ -199,4 +216,4 @@ EDGES = [
     if call
 ]
 
-ESCAPES = [*HOST, *FILES, *LOAD, *DEBUG, *METATABLES, *SIDE, *COROUTINES, *EDGES]
+ESCAPES = [*HOST, *FILES, *LOAD, *DEBUG, *METATABLES, *POISON, *SIDE, *COROUTINES, *EDGES]

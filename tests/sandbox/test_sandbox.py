@@ -79,7 +79,10 @@ def test_there_are_at_least_one_hundred_and_fifty_attacks():
 def test_what_one_interpreter_poisons_another_never_sees(tmp_path):
     app = App(Config(), home=tmp_path, cwd=tmp_path)
     first, second = (Interpreter(app, profile="safe") for _ in range(2))
-    assert first.begin("string.upper = function() return 'poison' end; print = nil; Tool.extra = 1; JSON.extra = 2").error is None
+    assert (
+        first.begin("string.upper = function() return 'poison' end; print = nil; Tool.extra = 1; JSON.extra = 2").error
+        is None
+    )
     outcome = second.begin("return ('x'):upper(), type(print), Tool.extra, JSON.extra")
     assert outcome.values == ["X", "function", None, None]
 
@@ -127,8 +130,19 @@ print("ESCAPED" if first else "held")
 
 def test_the_same_list_against_a_bare_runtime_shows_that_these_tests_can_fail():
     program = "import sys\nfrom lupa import lua54\nescaped = 0\nfor source in sys.stdin.read().split('\\0'):\n    try:\n        result = lua54.LuaRuntime().execute(source)\n    except Exception:\n        continue\n    first = result[0] if isinstance(result, tuple) else result\n    escaped += bool(first)\nprint(escaped)"
-    harmless = [s for s in ESCAPES if not any(word in s for word in ("Async", "Tool", "JSON", "Utils", "os.exit", "1 << 40", "maxinteger", "2^31"))]
-    run = subprocess.run([sys.executable, "-c", program], input="\0".join(harmless), capture_output=True, text=True, timeout=60, check=True)
+    harmless = [
+        s
+        for s in ESCAPES
+        if not any(word in s for word in ("Async", "Tool", "JSON", "Utils", "os.exit", "1 << 40", "maxinteger", "2^31"))
+    ]
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        input="\0".join(harmless),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert int(run.stdout) > len(harmless) // 3
     assert len(HOST) > 20
 

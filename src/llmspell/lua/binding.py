@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "table", "list": "table", "Function": "function"}
+WORDS = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "dict": "table",
+    "list": "table",
+    "Function": "function",
+}
 MISSING = object()
 
 

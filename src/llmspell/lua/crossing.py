@@ -47,7 +47,7 @@ class Started:
         while True:
             try:
                 value = yield waiting
-            except BaseException as error:  # noqa: BLE001 - handed to the coroutine, which decides
+            except BaseException as error:
                 step = coroutine.throw
                 argument: Any = error
             else:
@@ -126,7 +126,7 @@ class Crossing:
             if hasattr(result, "__await__"):
                 return self._begin(result)
             return self.answer(result)
-        except BaseException as error:  # noqa: BLE001 - the roof of every call: all of it becomes a Lua error
+        except BaseException as error:
             return self.refusal(error)
 
     def _begin(self, waiting: Any) -> bytes | int:
@@ -161,7 +161,7 @@ class Crossing:
             error = InternalError(str(error))
         try:
             return b"E" + self.convert.encode([error_to_lua(error, self.released)])
-        except Exception:  # noqa: BLE001 - details that have no Lua form must not hide the message
+        except Exception:
             return b"E" + self.convert.encode([{"kind": getattr(error, "kind", "internal"), "message": str(error)}])
 
     # -- Python calls Lua --
@@ -206,7 +206,7 @@ class Crossing:
                 await sleep(0)
                 return b"V\x90"
             return self.answer(await self._waits.pop(number))
-        except BaseException as error:  # noqa: BLE001 - raised again inside the script, at the call that waited
+        except BaseException as error:
             if isinstance(error, LLMSpellError) or self._tripped() is None:
                 return self.refusal(error)
             return b"E" + self.convert.encode([{"text": "stopped"}])

@@ -52,7 +52,9 @@ class Outcome:
 
     __slots__ = ("duration_ms", "error", "exit_code", "status", "unconvertible", "used", "values", "warnings")
 
-    def __init__(self, *, error: LLMSpellError | None, exit_code: int | None, used: dict[str, Any], duration_ms: int) -> None:
+    def __init__(
+        self, *, error: LLMSpellError | None, exit_code: int | None, used: dict[str, Any], duration_ms: int
+    ) -> None:
         self.status = "ok" if error is None else "error"
         self.values: list[Any] = []
         self.error = error
@@ -193,7 +195,11 @@ class Interpreter:
             self._driver = None
             if timer is not None:
                 timer.cancel()
-        names = [] if self._keep_tasks and self._guard.tripped is None else await self.lane.scheduler.stop("the script has ended")
+        names = (
+            []
+            if self._keep_tasks and self._guard.tripped is None
+            else await self.lane.scheduler.stop("the script has ended")
+        )
         outcome = self._ended(packed)
         if names and outcome.error is None and outcome.exit_code is None:
             shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
@@ -375,7 +381,9 @@ class Interpreter:
     def _outcome(self, error: LLMSpellError | None) -> Outcome:
         duration = int((monotonic() - self._began) * 1000)
         exit_code = self._exit_code
-        return Outcome(error=error if exit_code is None else None, exit_code=exit_code, used=self.used(), duration_ms=duration)
+        return Outcome(
+            error=error if exit_code is None else None, exit_code=exit_code, used=self.used(), duration_ms=duration
+        )
 
 
 def _refuse(owner: object, name: object, *value: object) -> None:

@@ -51,7 +51,7 @@ def script_frames(traceback: Any) -> str | None:
     if not traceback:
         return None
     text = traceback.decode("utf-8", "replace") if isinstance(traceback, bytes) else str(traceback)
-    hidden = ("\t?: in ", "\t[string \"<python>\"]", "\t[C]: in upvalue 'root'", "\t(...tail calls...)")
+    hidden = ("\t?: in ", '\t[string "<python>"]', "\t[C]: in upvalue 'root'", "\t(...tail calls...)")
     lines = [line for line in text.split("\n") if not line.startswith(hidden)]
     return "\n".join(lines) if len(lines) > 1 else None
 

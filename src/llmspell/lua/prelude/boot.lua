@@ -5,11 +5,22 @@ local P = { profile = profile, script_bytes = script_bytes, package_path = packa
 P.C = assert(package.loadlib(path, entry))(address)
 P.C.set_host(host)
 for name, number in host_methods:gmatch("(%w[%w_]*)=(%d+)") do P.host_methods[name] = tonumber(number) end
+-- The prelude has globals of its own. Were they the script's, `error = function() end` would disarm every refusal here.
+local env = {}
+for key, value in next, _G do
+  if type(value) == "table" and value ~= _G then
+    local copy = {}
+    for field, item in next, value do copy[field] = item end
+    value = copy
+  end
+  env[key] = value
+end
+P.env, P.real = env, _G
+
 -- Chunks run without line numbers, so that an error's position is the script's line and never one of ours.
 local dump, load, assert = string.dump, load, assert
-local function compile(name, chunk) return load(dump(assert(load(chunk, "=[" .. name .. "]", "t")), true), "=[llmspell]", "b") end
-P.compile = compile
-local function run(name, chunk) compile(name, chunk)(P) end
+function P.compile(name, chunk) return load(dump(assert(load(chunk, "=[" .. name .. "]", "t")), true), "=[llmspell]", "b", env) end
+local function run(name, chunk) P.compile(name, chunk)(P) end
 for name, chunk in chunks:gmatch("(%w+)\n(.-)\0") do run(name, chunk) end
 P.build_files()
 local root = P.C.root

@@ -14,6 +14,7 @@ local opened = 0
 local names = setmt({}, { __mode = "k" })
 local file_type = stock_io.type
 local tostr = C.tostring
+P.stock_file_type = stock_io.type
 
 local function open(path, mode)
   mode = mode or "r"

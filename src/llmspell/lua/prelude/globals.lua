@@ -4,6 +4,7 @@ local P = ...
 local C, profile = P.C, P.profile
 local setmt, getmt, tostr = C.set_raw_metatable, C.raw_metatable, C.tostring
 local type, select, rawget, rawset, rawequal, next, error = type, select, rawget, rawset, rawequal, next, error
+local debug = debug
 local traceback, getinfo, getlocal, getupvalue = debug.traceback, debug.getinfo, debug.getlocal, debug.getupvalue
 local match = C.match
 
@@ -34,7 +35,16 @@ function lib.check(value, wanted, index, name)
   P.raise("validation", ("bad argument #%d to '%s' (%s expected, got %s)"):format(index, name, wanted, kind))
 end
 
-function lib.traceback(message, level) return traceback(message, (level or 1) + 1) end
+-- Frames of the prelude have no line numbers; a traceback for people leaves them out.
+local function own_frames(text)
+  text = C.gsub(text, "\n\t%?: in [^\n]*", "")
+  text = C.gsub(text, "\n\t%[C%]: in upvalue 'root'", "")
+  return (C.gsub(text, '\n\t%[string "<python>"%][^\n]*', ""))
+end
+function lib.traceback(message, level)
+  if message ~= nil and type(message) ~= "string" then return message end
+  return own_frames(traceback(message, (level or 1) + 1))
+end
 
 local function masked(v) return type(v) == "string" and v or tostr(v) end
 function lib.stack(depth, locals, upvalues)
@@ -227,33 +237,46 @@ local function only(t, names)
   end
 end
 
+-- Gives the script's global table exactly what the profile grants. Libraries are copies: what a script does to its
+-- `string` is its own affair and never reaches the prelude.
 local function prune()
-  local keep = {}
-  for _, name in next, BASE do keep[name] = true end
-  for _, name in next, EXTRA[profile] do keep[name] = true end
+  local env, real = P.env, P.real
   if profile ~= "full" then
-    only(string, STRING)
-    only(table, TABLE)
+    only(env.string, STRING)
+    only(env.table, TABLE)
   else
-    local full_upvalue = debug.getupvalue
+    local full_upvalue, is_file = debug.getupvalue, P.stock_file_type
     debug.getregistry, debug.setuservalue, debug.getuservalue, debug.sethook, debug.debug = nil, nil, nil, nil, nil
+    debug.traceback = function(...)
+      local text = traceback(...)
+      return type(text) == "string" and own_frames(text) or text
+    end
+    debug.setupvalue, debug.upvaluejoin, debug.upvalueid = nil, nil, nil
+    debug.setmetatable, debug.getmetatable = setmetatable, getmetatable
     debug.getupvalue = function(f, i)
       local name, value = full_upvalue(f, i)
-      if type(value) == "userdata" and io.type(value) == nil then value = nil end
+      if type(value) == "userdata" and is_file(value) == nil then value = nil end
       return name, value
     end
-    debug.setmetatable, debug.getmetatable = setmetatable, getmetatable
-    debug.setupvalue, debug.upvaluejoin, debug.upvalueid = nil, nil, nil
   end
+  for key in next, real do real[key] = nil end
+  local loaded = env.package.loaded
+  local function give(name)
+    local value = env[name]
+    if type(value) == "table" and name ~= "package" then
+      local copy = {}
+      for field, item in next, value do copy[field] = item end
+      value = copy
+      loaded[name] = copy
+    end
+    real[name] = value
+  end
+  for _, name in next, BASE do give(name) end
+  for _, name in next, EXTRA[profile] do give(name) end
+  real._G, loaded._G = real, real
+  loaded.package = nil
   local text_tag = getmt("")
-  text_tag.__index, text_tag.__metatable = string, false
-  for key in next, _G do
-    if not keep[key] then _G[key] = nil end
-  end
-  for _, name in next, { "coroutine", "string", "table", "math", "utf8", "os", "io", "debug" } do
-    if keep[name] or _G[name] ~= nil then package.loaded[name] = _G[name] end
-  end
-  package.loaded._G = _G
+  text_tag.__index, text_tag.__metatable = real.string, false
 end
 
 function P.install(names, aliases, arguments)
@@ -261,16 +284,16 @@ function P.install(names, aliases, arguments)
   for _, name in next, names do
     local proxy = face(name)
     proxies[name] = proxy
-    _G[name] = proxy
+    P.real[name] = proxy
   end
   for alias, target in next, aliases do
     local name, field = match(target, "^([^.]+)%.?(.*)$")
     if proxies[name] == nil then
       -- the global that this is an alias of is not part of this build
     elseif field == "" then
-      _G[alias] = proxies[name]
+      P.real[alias] = proxies[name]
     else
-      _G[alias] = function(...) return proxies[name][field](...) end
+      P.real[alias] = function(...) return proxies[name][field](...) end
     end
   end
   P.set_arguments(arguments)
@@ -286,8 +309,8 @@ function P.set_arguments(a)
   if a.script ~= nil and not rawequal(a.script, P.null) then values[0], plain[0] = a.script, a.script end
   local underscored = {}
   for key, value in next, a.named do underscored[(C.gsub(key, "-", "_"))] = value end
-  arg = plain
-  ARGS = setmt(values, { __metatable = false, __index = function(_, key)
+  P.real.arg = plain
+  P.real.ARGS = setmt(values, { __metatable = false, __index = function(_, key)
     if type(key) ~= "string" then return nil end
     if underscored[key] ~= nil then return underscored[key] end
     local number = math.tointeger(tonumber(key))
@@ -320,22 +343,22 @@ end
 function entries.release(numbers)
   for _, number in next, numbers do C.unref(number) end
 end
-function entries.set_global(name, value) _G[name] = value end
+function entries.set_global(name, value) P.real[name] = value end
 function entries.describe_globals()
   local list = {}
-  for key, value in next, _G do
+  for key, value in next, P.real do
     if type(key) == "string" then list[key] = type(value) end
   end
   return list
 end
 function entries.fields(path)
-  local value = _G
+  local value = P.real
   for part in C.gmatch(path, "[^.:]+") do
     if type(value) ~= "table" then return P.array {} end
     value = value[part]
   end
   local list = P.array {}
-  if type(value) == "string" then value = string end
+  if type(value) == "string" then value = P.real.string end
   if type(value) ~= "table" then return list end
   local mt = getmt(value)
   for key, item in (mt and rawget(mt, "__pairs") or function(t) return next, t, nil end)(value) do
