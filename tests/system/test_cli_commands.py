@@ -281,3 +281,18 @@ def test_an_output_that_cannot_be_written_is_no_crash(spell, target, code):
     )  # fmt: skip
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+def test_the_document_counts_model_and_tool_calls(spell):
+    code = """
+        local a = Agent.builder():name("a"):model("echo/echo"):build()
+        a:execute({prompt = "one two three"})
+        Tool.invoke("calculator", {input = "1"})
+    """
+    usage = json.loads(spell("exec", code, "--output", "json").stdout)["usage"]
+    assert (usage["model_calls"], usage["input_tokens"], usage["tool_calls"]) == (1, 3, 1)
+
+
+def test_repl_lists_its_agents(spell):
+    done = spell("repl", stdin='a = Agent.builder():name("bob"):model("echo/echo"):build()\n.agents\n')
+    assert done.stdout == "bob\n", done.stderr

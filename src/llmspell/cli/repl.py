@@ -217,7 +217,7 @@ class Repl:
     def agent_names(self) -> list[str]:
         """Return the names of this session's agents."""
         agents = self.interp.lane.__dict__.get("agents")
-        return [] if agents is None else sorted(agent.name for agent in agents.instances())
+        return [] if agents is None else sorted(agent.name for agent in agents.instances)
 
 
 @contextmanager

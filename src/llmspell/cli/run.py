@@ -58,13 +58,13 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
             return _check(interp, source, name, out)
         if seed is not None:
             interp.begin(f"math.randomseed({seed})".encode(), "=seed")
-        outcome, signal = _to_the_end(interp, app, source, name, streams, given)
+        outcome, signal, used = _to_the_end(interp, app, source, name, streams, given)
     finally:
         drive(interp.close())
         close(app)
     if streams[0].broken:
         raise BrokenPipeError
-    return _report(call, out, app, interp, outcome, signal, streams, script)
+    return _report(call, out, outcome, signal, used, streams, script)
 
 
 def _interpreter(
@@ -103,9 +103,11 @@ def _streams(call: Call, out: Output) -> tuple[Sink, Sink]:
 
 def _to_the_end(
     interp: Interpreter, app: App, source: bytes, name: str, streams: tuple[Sink, Sink], given: Source
-) -> tuple[Outcome, int | None]:
-    """Run with SIGINT and SIGTERM turned into an interrupt; return the outcome and the signal that came."""
+) -> tuple[Outcome, int | None, dict[str, Any]]:
+    """Run with SIGINT and SIGTERM turned into an interrupt; return the outcome, the signal that came, and the usage."""
     import signal
+
+    from llmspell.cli.run_report import usage
 
     came: list[int] = []
 
@@ -124,16 +126,21 @@ def _to_the_end(
             interp.watch_signal(number)
         outcome = interp.begin(source, name)
         if outcome is None:
-            outcome = run_async(_finish(interp, app))
+            outcome, used = run_async(_finish(interp, app))
+        else:
+            used = usage(app, interp)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return outcome, came[0] if came else None
+    return outcome, came[0] if came else None, used
 
 
-async def _finish(interp: Interpreter, app: App) -> Outcome:
+async def _finish(interp: Interpreter, app: App) -> tuple[Outcome, dict[str, Any]]:
+    from llmspell.cli.run_report import usage
+
     try:
-        return await interp.finish()
+        outcome = await interp.finish()
+        return outcome, usage(app, interp)
     finally:
         await interp.close()
         await app.close()
@@ -150,10 +157,9 @@ def _check(interp: Interpreter, source: bytes, name: str, out: Output) -> int:
 def _report(
     call: Call,
     out: Output,
-    app: App,
-    interp: Interpreter,
     outcome: Outcome,
     signal: int | None,
+    used: dict[str, Any],
     streams: tuple[Sink, Sink],
     script: str | None,
 ) -> int:
@@ -169,7 +175,7 @@ def _report(
         return _plain_report(call, out, outcome, error, values, code)
     from llmspell.cli.run_report import document, payload_error
 
-    payload = document(call, app, interp, outcome, values, streams, script)
+    payload = document(call, outcome, used, values, streams, script)
     out.emit(payload, "", error=None if error is None else payload_error(error))
     return code
 

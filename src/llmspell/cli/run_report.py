@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 def document(
     call: Call,
-    app: App,
-    interp: Interpreter,
     outcome: Outcome,
+    used: dict[str, Any],
     values: list[Any],
     streams: tuple[Sink, Sink],
     script: str | None,
 ) -> dict[str, Any]:
-    """Return the payload; values that have no JSON form are refused before anything is written."""
+    """Return the payload; values that have no JSON form are refused before anything is written. used: of `usage`."""
     from llmspell.cli.output import to_json
 
     values = [ordered(value) for value in values]
@@ -45,7 +44,7 @@ def document(
         "execution_id": uuid4(),
         "execution_time_ms": outcome.duration_ms,
         "exit_code": outcome.exit_code,
-        "usage": usage(app, interp),
+        "usage": used,
         "limits": outcome.used,
     }
 
@@ -58,7 +57,7 @@ def ordered(value: Any) -> Any:
 
 
 def usage(app: App, interp: Interpreter) -> dict[str, Any]:
-    """Return what model and tool calls of the run used; zero for services the run never touched."""
+    """Return what model and tool calls of the run used; zero for services it never touched. Ask before closing them."""
     totals: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0, "tool_calls": 0, "model_calls": 0}
     providers = app.__dict__.get("providers")
     if providers is not None:
