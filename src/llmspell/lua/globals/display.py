@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from llmspell.base import textforms
 from llmspell.errors import InvalidArgument, NotFound, SecurityError, UnsupportedType
 from llmspell.lua.globals._base import Handle
 
@@ -44,7 +43,7 @@ class Bar:
         """Return the text form: label, percent and counts."""
         share = min(1.0, max(0.0, self.done / self.total)) if self.total else 1.0
         head = f"{self.label} " if self.label else ""
-        done, total = textforms.lua_number(self.done), textforms.lua_number(self.total)
+        done, total = _forms().lua_number(self.done), _forms().lua_number(self.total)
         return f"{head}{int(share * 100):3d}% {done}/{total}"
 
 
@@ -60,7 +59,7 @@ class DisplayMethods:
         render = self._kept.renderers.get(ident)
         if render is None:
             raise NotFound(f"the display '{ident}' was cleared", details={"id": ident})
-        options = (rest[0] if rest and isinstance(rest[0], dict) else {},) if render is textforms.table else ()
+        options = (rest[0] if rest and isinstance(rest[0], dict) else {},) if render is _forms().table else ()
         put(self._lane, render(value, *options))
 
     def clear(self, ident: str) -> None:
@@ -118,7 +117,7 @@ class Global:
 
     def html(self, s: str, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract: bare words
         """Show HTML: its text without tags."""
-        return self._show(textforms.strip_tags, s, options)
+        return self._show(_forms().strip_tags, s, options)
 
     def markdown(self, s: str, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show Markdown: its source."""
@@ -126,7 +125,7 @@ class Global:
 
     def text(self, s: Any, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show plain text."""
-        return self._show(textforms.cell, s, options)
+        return self._show(_forms().cell, s, options)
 
     def latex(self, s: str, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show LaTeX: its source."""
@@ -138,7 +137,7 @@ class Global:
 
     def json(self, v: Any = None, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show a value as indented JSON."""
-        return self._show(textforms.pretty, v, options)
+        return self._show(_forms().pretty, v, options)
 
     def png(self, data: Any, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show a PNG image: bytes, or the path of a file."""
@@ -150,15 +149,15 @@ class Global:
 
     def svg(self, s: str, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show an SVG image."""
-        return self._show(textforms.svg, s, options)
+        return self._show(_forms().svg, s, options)
 
     def table(self, rows: list, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show rows as padded columns; options `columns`, `max_rows`."""
-        return self._show(textforms.table, rows, options, dict(options or {}))
+        return self._show(_forms().table, rows, options, dict(options or {}))
 
     def plot(self, spec: dict, options: dict | None = None) -> Handle:  # type: ignore[type-arg]  # contract
         """Show a plot by its Vega-Lite description, or by `x`, `y`, `mark`, `title`."""
-        return self._show(textforms.plot, spec, options)
+        return self._show(_forms().plot, spec, options)
 
     def object(
         self,
@@ -167,7 +166,7 @@ class Global:
         options: dict | None = None,  # type: ignore[type-arg]  # contract
     ) -> Handle:
         """Show a map of media types to data: its `text/plain`."""
-        return self._show(textforms.bundle, bundle, options)
+        return self._show(_forms().bundle, bundle, options)
 
     def clear(self, wait: bool | None = None) -> None:
         """Clear the output of the cell; text that was written stays."""
@@ -217,6 +216,13 @@ class Global:
                 details={"path": path},
             )
         return self._app.security.script.read(path, limit=MAX_IMAGE_BYTES)
+
+
+def _forms() -> Any:
+    """Return the module of text forms; most scripts show nothing and need not wait for it."""
+    from llmspell.base import textforms
+
+    return textforms
 
 
 def kept(lane: Any) -> Displays:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell.base import durations
 from llmspell.errors import InvalidArgument, ValidationError
 
 if TYPE_CHECKING:
@@ -127,14 +126,20 @@ class Global:
 
     def parse_duration(self, text: Any) -> int:
         """Return the milliseconds of `1h30m`, `1.5s`, `250ms`; a number is milliseconds."""
+        from llmspell.base import durations
+
         return durations.parse_ms(text)
 
     def format_duration(self, ms: float) -> str:
         """Return milliseconds as `1h30m`, `1m30.5s`, `250ms`."""
+        from llmspell.base import durations
+
         return durations.format_ms(ms)
 
     def format_bytes(self, n: float) -> str:
         """Return a size as `512 B`, `1.5 KB`; a KB has 1024 bytes."""
+        from llmspell.base import durations
+
         return durations.format_bytes(n)
 
     def count_tokens(self, s: Any, model: str | None = None) -> int:
