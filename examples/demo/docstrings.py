@@ -15,7 +15,17 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "turtledemo", "ensurepip", "__pycache__", "pydoc_data"}
+SKIPPED = {
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "site-packages",
+    "turtledemo",
+    "ensurepip",
+    "__pycache__",
+    "pydoc_data",
+}
 
 
 def sources(root: Path) -> Iterator[tuple[str, Path]]:
@@ -33,7 +43,11 @@ def aliases(tree: ast.Module) -> dict[str, str]:
     """Return `shuffle` for `shuffle = _inst.shuffle`: module functions that are methods of a hidden instance."""
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute) and isinstance(node.targets[0], ast.Name):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Attribute)
+            and isinstance(node.targets[0], ast.Name)
+        ):
             found[node.value.attr] = node.targets[0].id
     return found
 
@@ -46,7 +60,9 @@ def documented(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If | ast.Try):
                 yield from walk(child, prefix)
-            if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name.startswith("_"):
+            if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name.startswith(
+                "_"
+            ):
                 continue
             name = f"{prefix}{child.name}"
             text = ast.get_docstring(child)
@@ -82,7 +98,11 @@ def main() -> int:
                     continue
                 seen.add(full)
                 words = full.replace(".", " ").replace("_", " ")
-                row = {"id": full, "text": f"{full}: {words}\n\n{text}", "metadata": {"module": module, "name": name or module}}
+                row = {
+                    "id": full,
+                    "text": f"{full}: {words}\n\n{text}",
+                    "metadata": {"module": module, "name": name or module},
+                }
                 out.write(json.dumps(row) + "\n")
                 count += 1
     temporary.replace(target)
