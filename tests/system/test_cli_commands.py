@@ -293,6 +293,15 @@ def test_the_document_counts_model_and_tool_calls(spell):
     assert (usage["model_calls"], usage["input_tokens"], usage["tool_calls"]) == (1, 3, 1)
 
 
+def test_diagnostics_go_where_the_configuration_says(spell):
+    code = "Debug.info('noted')"
+    assert spell("exec", code).stderr == ""
+    assert "noted" in spell("exec", code, "--trace", "info").stderr
+    assert "noted" in spell("exec", code, "--set", "logging.level=info").stderr
+    assert spell("exec", code, "--set", "logging.level=info", "-q").stderr == ""
+    assert spell("exec", "1", "--set", "logging.file=/nowhere/x").returncode == 3
+
+
 def test_repl_lists_its_agents(spell):
     done = spell("repl", stdin='a = Agent.builder():name("bob"):model("echo/echo"):build()\n.agents\n')
     assert done.stdout == "bob\n", done.stderr

@@ -46,6 +46,11 @@ def load_config(call: Call, out: Output, *, flags: Mapping[str, Any] | None = No
         out.form = loaded.config.cli.output if loaded.config.cli.output in FORMATS else out.form
     if call.flag("color") is None:
         out.color = loaded.config.cli.color
+    asked = any(call.flag(name) for name in ("trace", "verbose", "quiet")) or "LLMSPELL_LOG" in environ
+    if not asked and "logging.level" in loaded.origin:
+        out.level = loaded.config.logging.level
+    elif out.level != loaded.config.logging.level:
+        loaded = loaded._replace(config=_with_level(loaded.config, out.level))
     for warning in loaded.warnings:
         out.warn(warning)
     return loaded
@@ -91,11 +96,35 @@ def make_app(config: Config, call: Call, out: Output) -> App:
     if not home.exists():
         _make_home(home)
 
-    if out.level in ("info", "debug", "trace"):
-        from llmspell.metrics.logs import install
-
-        install(out.level, as_json=config.logging.format == "json")
+    if out.level in ("info", "debug", "trace") or config.logging.file:
+        _install_log(config, out.level)
     return App(config, home=home, cwd=Path.cwd(), environ=_environ(call))
+
+
+def _with_level(config: Config, level: str) -> Config:
+    """Return the configuration with the level that the command line chose, which services read there."""
+    from msgspec.structs import replace
+
+    return replace(config, logging=replace(config.logging, level=level))
+
+
+def _install_log(config: Config, level: str) -> None:
+    """Send diagnostics to standard error, or to the file of the configuration; secrets are masked on the way."""
+    from llmspell.metrics.logs import install
+    from llmspell.security.redact import Redactor
+
+    path = config.logging.file
+    stream = None
+    if path:
+        try:
+            stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "a", encoding="utf-8")
+        except OSError as error:
+            from llmspell.errors import ConfigurationError
+
+            raise ConfigurationError(
+                f"cannot write logging.file {path}: {error.strerror}", details={"key": "logging.file"}
+            ) from error
+    install(level, redact=Redactor().redact_value, as_json=config.logging.format == "json", stream=stream)
 
 
 def _make_home(home: Path) -> None:

@@ -213,9 +213,6 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True):
     ] = "warn"
     format: Annotated[Literal["text", "json"], doc("Form of a line")] = "text"
     file: Annotated[str | None, doc("File instead of standard error")] = None
-    max_size: Annotated[int, doc("Size at which the file is rotated, bytes", gt=0)] = 10_485_760
-    max_files: Annotated[int, doc("Rotated files kept", gt=0)] = 5
-    levels: Annotated[dict[str, str], doc("Level by logger name")] = {}
 
 
 class Hnsw(msgspec.Struct, frozen=True, kw_only=True):
