@@ -28,7 +28,7 @@ class TextDiff:
         a, b = self.old, self.new
         if ignore_whitespace:
             a, b = [" ".join(line.split()) for line in a], [" ".join(line.split()) for line in b]
-        elif self._ends[0] != self._ends[1] or not (a and b):
+        else:
             # A missing newline at the end makes the last line another one.
             a, b = _marked(a, self._ends[0]), _marked(b, self._ends[1])
         self._matcher = _matcher(a, b, check)

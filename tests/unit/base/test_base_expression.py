@@ -105,7 +105,7 @@ def test_a_hostile_pattern_or_a_growing_text_ends():
         Expression("..".join(["a"] * 400)).evaluate(lambda *_: "x" * 1_000_000)
     with pytest.raises(TimedOut):
         Expression("1 + 1").evaluate(lambda *_: None, limit_s=-1)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_objects_of_the_host_are_never_reached():

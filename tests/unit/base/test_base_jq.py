@@ -82,7 +82,7 @@ async def test_cancelling_ends_the_child_at_once():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
     assert await run_jq("1 + 1", None) == [2]
 
 

