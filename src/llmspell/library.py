@@ -16,17 +16,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmspell._core import VectorIndex
 from llmspell.app import App
 from llmspell.base.context import Context
 from llmspell.config import Config, load
 from llmspell.lua.engine import Interpreter
 from llmspell.lua.engine import Outcome as EngineOutcome
+from llmspell.state import StateStore
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 
-__all__ = ["App", "Context", "Outcome", "open", "run", "run_sync"]
+__all__ = ["App", "Context", "Outcome", "StateStore", "VectorIndex", "open", "run", "run_sync"]
 
 T = TypeVar("T")
 _loop: asyncio.AbstractEventLoop | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from llmspell.base.registry import Registry
 from llmspell.base.types import Usage
-from llmspell.errors import ConfigurationError, LLMSpellError
+from llmspell.errors import ConfigurationError, LLMSpellError, ValidationError
 from llmspell.errors import TimeoutError as TimedOut
 from llmspell.providers import _prices, _resolve
 from llmspell.providers._base import (
@@ -93,6 +93,14 @@ class Providers:
     def resolve(self, spec: str | None, provider: str | None = None) -> tuple[str, str]:
         """Return provider and model of `spec`. Raises ConfigurationError."""
         return _resolve.resolve(self._catalog, spec, provider)
+
+    @staticmethod
+    def request(fields: Mapping[str, Any]) -> ModelRequest:
+        """Return the request of plain fields. Raises ValidationError naming the field."""
+        try:
+            return msgspec.convert(fields, ModelRequest, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValidationError(f"a model request is malformed: {error}", details={"field": "request"}) from error
 
     def prepare(self, spec: str | None, provider: str | None = None, options: CallOptions = _PLAIN) -> tuple[str, str]:
         """Resolve and make sure the provider could be called: key, address, enabled. No network."""

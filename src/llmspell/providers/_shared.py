@@ -60,8 +60,8 @@ class Shared:
         """The short road for whole answers; None where a proxy is in between."""
         if self._proxies:
             return None
-        from llmspell import __version__
         from llmspell.net.direct import DirectPool
+        from llmspell.version import __version__
 
         return DirectPool(self._policy, user_agent=f"llmspell/{__version__}")
 

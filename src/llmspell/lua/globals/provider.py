@@ -10,7 +10,6 @@ from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
 if TYPE_CHECKING:
     from llmspell.app import App, Lane
     from llmspell.base.types import Message
-    from llmspell.providers import Entry, ModelRequest, ModelResponse
 
 FIELDS = frozenset({
     "temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty",
@@ -86,7 +85,7 @@ class Global:
 
     async def complete(self, spec: str, request: Any) -> Tagged:
         """Return one answer of a model. request: a text, or `{prompt or messages, system_prompt?, tools?, ...}`."""
-        response = await self._providers.complete(spec, _request(request))
+        response = await self._providers.complete(spec, self._providers.request(_request(request)))
         return Tagged("result", _result(response))
 
     async def embed(self, spec: str, input: Any, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # noqa: A002 - the documented name
@@ -109,7 +108,7 @@ class Global:
         return self._providers.scripted_log(name)
 
 
-def _handle(entry: Entry) -> Handle:
+def _handle(entry: Any) -> Handle:
     fields = {
         "name": entry.name,
         "type": entry.type,
@@ -121,13 +120,8 @@ def _handle(entry: Entry) -> Handle:
     return Handle("provider", entry.name, text=entry.name, fields=fields)
 
 
-def _request(value: Any) -> ModelRequest:
-    """Return the neutral request of a text or table. Raises ValidationError."""
-    from msgspec import ValidationError as Mismatch
-    from msgspec import convert
-
-    from llmspell.providers import ModelRequest
-
+def _request(value: Any) -> dict[str, Any]:
+    """Return the fields of the neutral request of a text or table. Raises ValidationError."""
     if isinstance(value, str):
         value = {"prompt": value}
     if not isinstance(value, dict):
@@ -142,10 +136,7 @@ def _request(value: Any) -> ModelRequest:
         plain["reasoning"] = {"effort": plain["reasoning"]}
     plain["messages"] = _messages(value)
     plain["tools"] = value.get("tools") or []
-    try:
-        return convert(plain, ModelRequest, strict=False)
-    except Mismatch as error:
-        raise ValidationError(f"Provider.complete: {error}", details={"field": "request"}) from error
+    return plain
 
 
 def _messages(value: dict[str, Any]) -> list[Any]:
@@ -161,7 +152,7 @@ def _messages(value: dict[str, Any]) -> list[Any]:
     return messages
 
 
-def _result(response: ModelResponse) -> dict[str, Any]:
+def _result(response: Any) -> dict[str, Any]:
     from msgspec import to_builtins
 
     message: Message = response.message
