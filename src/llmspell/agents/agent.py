@@ -2,7 +2,7 @@
 
     execute -> parse the input -> begin (state) -> the run, stoppable -> result, or error with what there was
 
-It gets everything else from its `Host`: models, tools, contexts, state, and the budget and level of who calls.
+It gets everything else from its `Surroundings`: models, tools, contexts, state, and the budget and level of who calls.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from llmspell.errors import ComponentError, LLMSpellError, SecurityError, Valida
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig, Ask, Emit
     from llmspell.agents.compose import Team
-    from llmspell.agents.host import Host
+    from llmspell.agents.host import Surroundings
     from llmspell.base.context import Context
 
 WINDOW_SHARE = 0.9
@@ -45,7 +45,7 @@ class Agent:
     ValidationError for a bad schema or budget.
     """
 
-    def __init__(self, config: AgentConfig, host: Host, team: Team | None = None) -> None:
+    def __init__(self, config: AgentConfig, host: Surroundings, team: Team | None = None) -> None:
         self.id = uuid4()
         self.name = config.name
         self.config = config
@@ -249,30 +249,36 @@ class Agent:
         return {key: value for key, value in fields.items() if value is not None}
 
     async def _converse(self, run: Run) -> Answer:
-        """Run the loop on the conversation, or on a fresh one when nothing is remembered."""
-        remembered = run.config.memory_enabled
-        if remembered:
-            if self._host.is_above(self.conversation.owner, run.context):
+        """Run the loop on the conversation, or on a fresh one when nothing is remembered.
+
+        Runs queue for the conversation, except streams that a consumer pulls: a script may leave one half read. Such
+        a run adds its own messages to whatever the conversation is by then.
+        """
+        conversation = self.conversation if run.config.memory_enabled else None
+        exclusive = conversation is not None and run.emit is not hand_over
+        if conversation is not None and exclusive:
+            if self._host.is_above(conversation.owner, run.context):
                 raise ComponentError(
                     f"agent '{self.name}' cannot execute within its own run on the same conversation: "
                     "use memory_enabled=false",
                     code="busy",
                 )
-            await self.conversation.acquire(run.execution_id)
+            await conversation.acquire(run.execution_id)
         try:
-            if remembered and self.config.conversation_id is not None:
+            if conversation is not None and self.config.conversation_id is not None:
                 self._host.recall(self)
-            answer = await self._answer(run, self.conversation if remembered else None)
+            answer = await self._answer(run, conversation)
             await self._guard(run.config.guardrails.get("output"), answer.text, "output")
-            if remembered:
-                size = run.size + size_bytes(run.messages[run.sent :])
-                self.conversation.put(*self._kept(run.messages, size, keep_last=False))
+            if conversation is not None:
+                own = run.messages[run.own :]
+                size = conversation.size + size_bytes(own)
+                conversation.put(*self._kept([*conversation.messages, *own], size, keep_last=False))
                 if self.config.conversation_id is not None:
                     self._host.remember(self)
             return answer
         finally:
-            if remembered and self.conversation.owner == run.execution_id:
-                self.conversation.release()
+            if conversation is not None and conversation.owner == run.execution_id:
+                conversation.release()
 
     async def _answer(self, run: Run, conversation: Conversation | None) -> Answer:
         ask, config = run.asked, run.config
@@ -285,8 +291,8 @@ class Agent:
                 text = asked.render(text, {f"context.{key}": value for key, value in run.context.data.items()})
             messages.append(message("user", text, media=ask.media))
         size = (0 if conversation is None else conversation.size) + size_bytes(messages[old:])
-        run.messages, run.size = self._kept(messages, size, keep_last=True)
-        run.sent = len(run.messages)
+        run.messages, _ = self._kept(messages, size, keep_last=True)
+        run.own = max(0, len(run.messages) - (len(messages) - old))
         run.system = self._prompt(run)
         schema = self._schema
         if config.output_schema is not self.config.output_schema:
@@ -351,15 +357,17 @@ class Agent:
                 await run.tell("usage", usage=run.usage)
 
     def _close(self, run: Run | None, started: float, failure: BaseException | None) -> None:
+        # A run that its caller gave up (cancelled, or a stream that was closed) is no failure of the agent.
+        failed = failure if isinstance(failure, Exception) else None
         if run is not None:
             self._runs.discard(run)
-            self._host.finished(run.execution_id, ok=failure is None, seconds=monotonic() - started)
+            self._host.finished(run.execution_id, ok=failed is None, seconds=monotonic() - started)
             if run.toolbox is not self.toolbox:
                 run.toolbox.close()
-        self.lifecycle.end(failure)
+        self.lifecycle.end(failed)
         self.measures.end(
             started,
-            ok=failure is None,
+            ok=failed is None,
             usage=None if run is None else run.usage,
             tools=0 if run is None else len(run.calls),
             ttft_ms=None if run is None else run.ttft_ms,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
 
 
-class Host(Protocol):
+class Surroundings(Protocol):
     """What an agent needs from the service that made it."""
 
     contexts: Contexts

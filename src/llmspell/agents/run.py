@@ -29,8 +29,8 @@ ENDINGS = ("usage", "control")
 class Run:
     """State of one execution.
 
-    messages: the working conversation. sent: how many of them were there when the run began, size: their bytes.
-    calls: every tool call so far, in order. listener_gone: a stream callback returned false.
+    messages: the working conversation. own: index of the first that this run added. calls: every tool call so far, in
+    order. listener_gone: a stream callback returned false.
     """
 
     __slots__ = (
@@ -50,11 +50,10 @@ class Run:
         "messages",
         "model",
         "model_calls",
+        "own",
         "partial",
         "provider",
         "repeated",
-        "sent",
-        "size",
         "stop_reason",
         "stopper",
         "system",
@@ -74,8 +73,7 @@ class Run:
         self.emit = emit
         self.ledger: Ledger | None = context.ledger
         self.messages: list[Message] = []
-        self.sent = 0
-        self.size = 0
+        self.own = 0
         self.system: str | None = None
         self.usage: Usage = NOTHING
         self.calls: list[ToolCall] = []

@@ -149,10 +149,39 @@ class AgentStream(AsyncIterator[Chunk]):
         return self.result
 
     async def aclose(self) -> None:
-        """Cancel the run."""
+        """Cancel the run and wait until it has cleaned up."""
+        if self._done:
+            return
         self._done = True
         if self._run is not None:
-            self._run.close()
+            import asyncio
+
+            try:
+                await _thrown(self._run, asyncio.CancelledError("the stream was closed"))
+            except asyncio.CancelledError:
+                return
+
+
+@coroutine
+def _thrown(run: Coroutine[Any, Any, Any], error: BaseException) -> Generator[Any, Any, None]:
+    """Raise `error` inside a run and await what it still has to do; chunks it offers meanwhile are dropped."""
+    failure: BaseException | None = error
+    send: Any = None
+    while True:
+        try:
+            out = run.send(send) if failure is None else run.throw(failure)
+        except StopIteration:
+            return
+        send, failure = None, None
+        if isinstance(out, Chunk):
+            continue
+        try:
+            send = yield out
+        except GeneratorExit:
+            run.close()
+            raise
+        except BaseException as later:  # noqa: BLE001, RUF100 - handed into the run, which decides
+            failure = later
 
 
 @coroutine

@@ -74,6 +74,13 @@ CASES = {
         local t = a:stream("1 2"); t:next(); print(a:get_state()); t:close(); print(a:get_state(), t:next())""",
         ["q w", "Running", "Ready\tnil"],
     ),
+    "leaving_a_loop_early_closes_the_stream": (
+        """
+        local a = Agent.create{name = "a", model = "echo/x"}
+        for c in a:stream("1 2 3") do if c.type == "text" then break end end
+        print(a:get_state(), a:execute("next").text, a:conversation_length(), a:get_metrics().requests_failed)""",
+        ["Ready\tnext\t2\t0"],
+    ),
     "tasks_queue_on_one_conversation_and_can_be_cancelled": (
         """
         local replies = {{text = "ok", delay_ms = 5}}

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from llmspell.errors import ProviderError
@@ -82,3 +84,25 @@ async def test_closing_a_stream_ends_the_run(agents):
 async def test_agents_without_a_model_stream_one_text_chunk(agents):
     chunks, _ = await chunks_of(agents.create({"name": "b", "type": "basic"}), "x")
     assert [chunk.type for chunk in chunks] == ["control", "text", "usage", "control"]
+
+
+async def test_a_stream_left_half_read_blocks_nobody(agents):
+    agent = agents.create({"name": "e", "model": "echo/x"})
+    half = agent.stream("a b c")
+    await half.__anext__()
+    assert (await agent.execute("other"))["text"] == "other"
+    await half.collect()
+    assert [item.content for item in agent.conversation.messages] == ["other", "other", "a b c", "a b c"]
+
+
+async def test_closing_a_stream_that_waits_for_its_model_cleans_up_and_is_no_failure(agents):
+    agent = agents.create({"name": "s", "model": "scripted/t", "replies": [{"text": "a b", "delay_ms": 5000}]})
+    stream = agent.stream("x")
+    await stream.__anext__()
+    reading = asyncio.ensure_future(stream.__anext__())
+    await asyncio.sleep(0.01)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await stream.aclose()
+    assert (agent.state, agent.metrics()["requests_failed"], agent.metrics()["requests_active"]) == ("Ready", 0, 0)

@@ -1,6 +1,6 @@
 -- Agent: the builder, streams, tasks, and what reads as text.
 local api, lib = ...
-local type, ipairs, pairs, rawget, tostring, table = type, ipairs, pairs, rawget, tostring, table
+local type, ipairs, pairs, rawget, setmetatable, tostring, table = type, ipairs, pairs, rawget, setmetatable, tostring, table
 local methods = lib.handle_methods("agent")
 local open, following, close, create, entries = api.stream_open, api.stream_next, api.stream_close, api.create, api.capability_entries
 local names = api.setters()
@@ -48,7 +48,8 @@ function methods.stream(self, input, options)
     if chunk == nil then stream.result = result end
     return chunk
   end, function() close(number) end)
-  return stream
+  -- the fourth value closes the stream when a `for` loop over the call is left early
+  return stream, nil, nil, setmetatable({}, { __close = function() stream:close() end })
 end
 
 function methods.execute_async(self, input, options, callback)
