@@ -213,7 +213,21 @@ def build(values: dict[str, Any]) -> AgentConfig:
             f"agent field '{field}': {what[0].lower()}{what[1:]}", details={"field": field}
         ) from error
     _check_ranges(config)
+    _check_functions(config)
     return config
+
+
+def _check_functions(config: AgentConfig) -> None:
+    for field in ("handler", "on_tool_call", "on_approval"):
+        if getattr(config, field) is not None and not callable(getattr(config, field)):
+            raise ValidationError(f"agent field '{field}' must be a function", details={"field": field})
+    for side, checks in config.guardrails.items():
+        given = checks if isinstance(checks, list) else [checks]
+        if side not in ("input", "output") or not all(callable(check) for check in given):
+            raise ValidationError(
+                "agent field 'guardrails' must be {input = functions, output = functions}",
+                details={"field": f"guardrails.{side}"},
+            )
 
 
 def _check_ranges(config: AgentConfig) -> None:

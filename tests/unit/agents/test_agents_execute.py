@@ -134,7 +134,18 @@ def test_an_unknown_provider_is_refused_at_build(agents):
         agents.create({"name": "e", "model": "x", "provider": "nope"})
 
 
-@pytest.mark.parametrize("field", [{"temperature": "hot"}, {"max_tool_calls": -1}, {"stop": 1}, {"on_limit": "x"}])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"temperature": "hot"},
+        {"max_tool_calls": -1},
+        {"stop": 1},
+        {"on_limit": "x"},
+        {"guardrails": {"input": [{"rule": 1}]}},
+        {"on_tool_call": "x"},
+        {"retry": {"max_attempts": "x"}},
+    ],
+)
 def test_a_setting_of_the_wrong_kind_is_named(agents, field):
     with pytest.raises(ValidationError) as caught:
         agents.create({"name": "e", "model": "echo/x", **field})
