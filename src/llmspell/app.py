@@ -97,7 +97,7 @@ class App:
         """Retrieval: ingestion and search."""
         from llmspell.rag import Rag
 
-        return Rag(self.config.rag, home=self.home, http=self.http, metrics=self.metrics)
+        return Rag(self.config.rag, home=self.home, metrics=self.metrics)
 
     @cached_property
     def tools(self) -> Tools:
@@ -117,6 +117,99 @@ class App:
                 service.close()
         for name in ("providers", "http"):
             service = self.__dict__.pop(name, None)
+            if service is not None:
+                await service.close()
+
+
+class Scope(App):
+    """The App as the scripts of one interpreter see it: with the configuration they changed for themselves.
+
+    Stores, metrics and effects are the process's own. Services that read what scripts may change (files, network,
+    providers, tools) are made again when the sections they read are no longer those of the process.
+    """
+
+    def __init__(self, base: App, configuration: Callable[[], Config]) -> None:
+        self._base = base
+        self._configuration = configuration
+        self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}
+        self.home = base.home
+        self.cwd = base.cwd
+        self.environ = base.environ
+
+    @property
+    def config(self) -> Config:  # type: ignore[override]  # an attribute there, a view here
+        """The configuration in force."""
+        return self._configuration()
+
+    def _own(self, name: str, sections: Callable[[Config], tuple[Any, ...]], make: Callable[[], Any]) -> Any:
+        now = sections(self.config)
+        if all(mine is theirs for mine, theirs in zip(now, sections(self._base.config), strict=True)):
+            return getattr(self._base, name)
+        made = self._made.get(name)
+        if made is None or any(mine is not theirs for mine, theirs in zip(now, made[0], strict=True)):
+            made = self._made[name] = (now, make())
+        return made[1]
+
+    @property
+    def effects(self) -> Effects:
+        """The gate of the process."""
+        return self._base.effects
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the process."""
+        return self._base.metrics
+
+    @property
+    def state(self) -> StateStore:
+        """The store of the process."""
+        return self._base.state
+
+    @property
+    def rag(self) -> Rag:
+        """The retrieval of the process."""
+        return self._base.rag
+
+    @property
+    def security(self) -> Security:
+        """Files and environment under the configuration in force; folders granted so far stay granted."""
+        from llmspell.security import Security
+
+        def make() -> Security:
+            fresh = Security(self.config, home=self.home, cwd=self.cwd, environ=self.environ)
+            for folder in self._base.security.granted:
+                fresh.grant(folder)
+            return fresh
+
+        found: Security = self._own("security", lambda c: (c.runtime.security, c.tools.file_operations), make)
+        return found
+
+    @property
+    def http(self) -> HttpClient:
+        """The client under the network rules in force."""
+        from llmspell.net import HttpClient
+
+        def make() -> HttpClient:
+            enabled = self.config.runtime.security.allow_network_access
+            return HttpClient(self.config.tools.network, enabled=enabled, environ=self.environ)
+
+        found: HttpClient = self._own("http", lambda c: (c.runtime.security, c.tools.network), make)
+        return found
+
+    @property
+    def providers(self) -> Providers:
+        """Model services as configured now, with the scripted models and the usage of the process."""
+        found: Providers = self._own(
+            "providers",
+            lambda c: (c.providers,),
+            lambda: self._base.providers.reconfigured(self.config.providers),
+        )
+        return found
+
+    async def close(self) -> None:
+        """Close what was made for this interpreter alone."""
+        for name in ("providers", "http"):
+            _, service = self._made.pop(name, (None, None))
             if service is not None:
                 await service.close()
 
@@ -155,6 +248,7 @@ class Lane:
         self.arguments: Any = None
         self.scheduler: Any = None
         self.session_id: str | None = None
+        self.scope = Scope(app, lambda: self.config)
         self._folder: Path | None = None
 
     @cached_property
@@ -173,12 +267,18 @@ class Lane:
     @cached_property
     def tools(self) -> Tools:
         """Tools of this interpreter: the bundled ones and those its scripts register."""
-        return make_tools(self.app)
+        return make_tools(self.scope)
 
     @cached_property
+    def _agents(self) -> Agents:
+        return make_agents(self.scope, self.tools, self)
+
+    @property
     def agents(self) -> Agents:
-        """Agents of this interpreter."""
-        return make_agents(self.app, self.tools, self)
+        """Agents of this interpreter; those built from now on use the providers configured now."""
+        agents = self._agents
+        agents.providers = self.scope.providers
+        return agents
 
     @cached_property
     def debug(self) -> DebugLog:
@@ -213,7 +313,12 @@ class Lane:
         from llmspell.base.context import Context
 
         level = {"safe": "safe", "standard": "restricted", "full": "privileged"}[self.profile]
-        return Context(level=level, session_id=self.session_id)  # type: ignore[arg-type]  # the table holds only levels
+        ledger = None
+        if self.budget:
+            from llmspell.base.budget import Budget, Ledger
+
+            ledger = Ledger(Budget.parse(self.budget))
+        return Context(level=level, session_id=self.session_id, ledger=ledger)  # type: ignore[arg-type]  # the table holds only levels
 
     def temporary_folder(self) -> Path:
         """Return the private folder for temporary files, made at first use and removed with the interpreter."""
@@ -224,8 +329,11 @@ class Lane:
             self.roots.append(self._folder)
         return self._folder
 
-    def close(self) -> None:
-        """Remove the temporary folder."""
+    async def close(self) -> None:
+        """Close the agents and what scripts configured for themselves, and remove the temporary folder."""
+        if "_agents" in self.__dict__:
+            self._agents.close()
+        await self.scope.close()
         if self._folder is not None:
             import shutil
 

@@ -121,7 +121,7 @@ class Interpreter:
         self._guard = Guard(str(folder.parent / "_core" / "_guard.so"))
         self._guard.attach(lua54.__file__)
         self._crossing = Crossing(lambda: self._guard.tripped)
-        Host(self.app, self.lane, self._crossing.methods, REGISTRY)
+        Host(self.lane.scope, self.lane, self._crossing.methods, REGISTRY)
         self._runtime = lua54.LuaRuntime(
             encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False,
             attribute_handlers=(_refuse, _refuse),
@@ -234,7 +234,7 @@ class Interpreter:
         self._closed = True
         if self._crossing.loop is not None:
             await self.lane.scheduler.stop("the interpreter is closed")
-        self.lane.close()
+        await self.lane.close()
         self._crossing.root = None
         self._crossing.methods.clear()
 

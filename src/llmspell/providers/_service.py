@@ -79,6 +79,8 @@ class Providers:
         script_http: Callable[[], HttpClient] | None = None,
     ) -> None:
         environ = _NO_ENVIRONMENT if environ is None else environ
+        self._environ = environ
+        self._script_http = script_http
         self._config = config
         self._effects = effects
         self._catalog = Catalog(config, environ)
@@ -93,6 +95,18 @@ class Providers:
     def resolve(self, spec: str | None, provider: str | None = None) -> tuple[str, str]:
         """Return provider and model of `spec`. Raises ConfigurationError."""
         return _resolve.resolve(self._catalog, spec, provider)
+
+    def reconfigured(self, config: Any) -> Providers:
+        """Return the model services of another `providers` section, with this one's scripted models and usage."""
+        made = Providers(
+            config,
+            effects=self._effects,
+            environ=self._environ,
+            script_http=self._script_http,
+        )
+        made._shared.scripts = self._shared.scripts
+        made._tally = self._tally
+        return made
 
     @staticmethod
     def request(fields: Mapping[str, Any]) -> ModelRequest:

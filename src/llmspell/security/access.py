@@ -50,6 +50,11 @@ class Security(FileAccess):
         """Whether tools write by temporary file and rename."""
         return bool(self._files.atomic_writes)
 
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Folders allowed by `grant` so far."""
+        return tuple(self._granted)
+
     def grant(self, path: AnyPath) -> Path:
         """Allow a folder from now on, for tools and scripts; the caller has checked `grantable` or trusts it."""
         real = os.path.realpath(os.path.join(self._cwd, os.fsdecode(path)))
