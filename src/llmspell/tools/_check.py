@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmspell.base.registry import nearest
@@ -28,7 +28,9 @@ class Bound:
 
     __slots__ = ("coerced", "op", "values", "warnings")
 
-    def __init__(self, op: Op, values: dict[str, Any], coerced: list[str], warnings: list[str]) -> None:
+    def __init__(
+        self, op: Op, values: dict[str, Any], coerced: Sequence[str] = (), warnings: Sequence[str] = ()
+    ) -> None:
         self.op = op
         self.values = values
         self.coerced = coerced
@@ -57,7 +59,7 @@ def bind(spec: Spec, params: Mapping[str, Any], *, loose: bool) -> Bound:
                     value = values.get(param.name)
                     if value is not None and type(value) is not int:
                         values[param.name] = _coerce(value, param.schema, param.name, loose=False, log=[])
-            return Bound(op, values, [], [])
+            return Bound(op, values)
     return _bind_slowly(spec, params, loose=loose)
 
 

@@ -64,7 +64,7 @@ def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tu
     if cut:
         meta["truncated"] = True
     if message is None:
-        message = f"Operation '{label}' completed successfully"
+        message = op.done if label is op.label else f"Operation '{label}' completed successfully"
     if text is None:
         text = message
         data = MISSING
@@ -120,6 +120,8 @@ def _primary_text(op: Op, value: Any) -> str | None:
 
 def number_text(value: Any) -> str:
     """Return the text of a scalar or a container: JSON, without quotes around a string."""
+    if type(value) is int:
+        return repr(value)
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmspell.base.clock import monotonic
 from llmspell.base.context import Context
+from llmspell.base.effects import Direct
 from llmspell.base.ids import uuid4
 from llmspell.errors import LLMSpellError
 from llmspell.tools._base import Services, ToolHeader, violation
@@ -76,6 +77,10 @@ class Tools:
         self._rates = Rates(rules.rate_limits, config.rate_limit_per_minute)
         self._stats: dict[str, ToolStats] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
+        self._timeouts: dict[str, float] = {}
+        self._max_output_bytes = config.max_output_bytes
+        # Effects that keep nothing need no key and no callable.
+        self._straight = type(effects) is Direct
 
     @cached_property
     def answers(self) -> Answers:
@@ -110,12 +115,18 @@ class Tools:
                 answers=lambda: self.answers,
             )
         spec = self.catalog.require(name)
-        context = context or self._anonymous
         stats = self._stats.get(spec.name) or self._new_stats(spec.name)
         started = time.perf_counter()
         stats.active += 1
         try:
-            envelope = await self._checked_call(spec, {} if params is None else params, context, timeout_ms, stats)
+            job = self._checked(spec, {} if params is None else params, context or self._anonymous, timeout_ms)
+            if not self._straight:
+                key = {"tool": spec.name, "operation": job.op.name, "params": job.values}
+                envelope = await self._effects.perform("tool", key, partial(self._perform, job, stats))
+            elif job.quick:
+                envelope = self._perform_now(job, stats)
+            else:
+                envelope = await self._perform(job, stats)
         except LLMSpellError as error:
             stats.ended(time.perf_counter() - started, error.kind, error.message)
             if error.component is None:
@@ -178,9 +189,8 @@ class Tools:
             self.call, ops, context or self._anonymous, max_concurrency=max_concurrency, fail_fast=fail_fast
         )
 
-    async def _checked_call(
-        self, spec: Spec, params: Mapping[str, Any], context: Context, timeout_ms: float | None, stats: ToolStats
-    ) -> Envelope:
+    def _checked(self, spec: Spec, params: Mapping[str, Any], context: Context, timeout_ms: float | None) -> Job:
+        """Return the call as a job that may run. Raises what `call` raises for a call that may not."""
         if not isinstance(params, Mapping):
             raise violation("params", "an object of named parameters expected", keyword="type")
         if "timeout_ms" in params and "timeout_ms" not in spec.names and not spec.open:
@@ -191,34 +201,25 @@ class Tools:
         self.policy.check(spec, op, bound.values, context)
         if self._rates:
             self._rates.take(spec.name, context.tenant_id)
-        job = Job(
-            spec,
-            op,
-            bound.values,
-            context=context,
-            deadline=self._deadline(spec, op, context, timeout_ms),
-            services=self._services,
-            settings=self.settings(spec.name),
-            cwd=self._cwd,
-        )
-        notes: dict[str, Any] = {}
-        if bound.coerced:
-            notes["coerced"] = bound.coerced
-        if bound.warnings:
-            notes["warnings"] = bound.warnings
+        deadline = self._deadline(spec, op, context, timeout_ms)
+        job = Job(spec, op, bound.values, context, deadline, self._services, self.settings(spec.name), self._cwd)
+        if bound.coerced or bound.warnings:
+            job.notes = {"coerced": bound.coerced, "warnings": bound.warnings}
+        return job
 
-        async def do() -> Envelope:
-            return await self._perform(job, notes, stats)
-
-        return await self._effects.perform(
-            "tool", {"tool": spec.name, "operation": op.name, "params": bound.values}, do
-        )
-
-    async def _perform(self, job: Job, notes: dict[str, Any], stats: ToolStats) -> Envelope:
-        """Run the job in its slot and return the envelope of what came out."""
-        spec, op = job.spec, job.op
+    def _perform_now(self, job: Job, stats: ToolStats) -> Envelope:
+        """Run a job that is quick and return the envelope of what came out."""
         started, began = time.time(), time.perf_counter()
-        waits = op.mode != "inline"
+        try:
+            return self._finished(job, stats, job.now(), started, began)
+        except Exception as error:  # noqa: BLE001,RUF100 - the roof of a plugin call: sorted into returned and raised
+            return self._broken(job, error, started, began)
+
+    async def _perform(self, job: Job, stats: ToolStats) -> Envelope:
+        """Run the job in its slot and return the envelope of what came out."""
+        spec = job.spec
+        started, began = time.time(), time.perf_counter()
+        waits = job.op.mode != "inline"
         try:
             if waits:
                 await self._slots.take(spec.name, self._concurrent(spec))
@@ -227,29 +228,26 @@ class Tools:
             finally:
                 if waits:
                     self._slots.give(spec.name)
-            meta = self._metadata(job, started, began, notes)
-            envelope, size = succeeded(op, value, meta, max_bytes=self._config.max_output_bytes)
-            stats.bytes_out += size
+            return self._finished(job, stats, value, started, began)
         except Exception as error:  # noqa: BLE001,RUF100 - the roof of a plugin call: sorted into returned and raised
-            problem = returned_error(error, script=op.script)
-            if problem is None:
-                raise
-            problem["message"] = _without_secrets(job, problem["message"])
-            meta = self._metadata(job, started, began, notes)
-            return failed(op, problem, meta, partial=error)
+            return self._broken(job, error, started, began)
+
+    def _finished(self, job: Job, stats: ToolStats, value: Any, started: float, began: float) -> Envelope:
+        meta = _metadata(job, started, began)
+        envelope, size = succeeded(job.op, value, meta, max_bytes=self._max_output_bytes)
+        stats.bytes_out += size
         return envelope
 
-    def _metadata(self, job: Job, started: float, began: float, notes: dict[str, Any]) -> dict[str, Any]:
-        run = uuid4() if job.ctx is None else job.ctx.context.execution_id
-        meta = metadata(job.spec, run, started, time.perf_counter() - began)
-        if notes:
-            meta.update(notes)
-        if job.ctx is not None and job.ctx.warnings:
-            meta["warnings"] = [*notes.get("warnings", ()), *job.ctx.warnings]
-        return meta
+    def _broken(self, job: Job, error: Exception, started: float, began: float) -> Envelope:
+        """Return the envelope of a failed job; raises `error` if it is the caller's."""
+        problem = returned_error(error, script=job.op.script)
+        if problem is None:
+            raise error
+        problem["message"] = _without_secrets(job, problem["message"])
+        return failed(job.op, problem, _metadata(job, started, began), partial=error)
 
     def _deadline(self, spec: Spec, op: Op, context: Context, timeout_ms: float | None) -> float:
-        limit = op.timeout_ms or self._timeout_of(spec)
+        limit = op.timeout_ms or self._timeouts.get(spec.name) or self._timeout_of(spec)
         if timeout_ms is not None:
             if type(timeout_ms) not in (int, float) or not 0 < timeout_ms <= _LONGEST_MS:
                 raise violation("timeout_ms", f"a number of milliseconds up to {_LONGEST_MS} expected", keyword="range")
@@ -259,7 +257,9 @@ class Tools:
 
     def _timeout_of(self, spec: Spec) -> float:
         configured = self.settings(spec.name).get("timeout_ms")
-        return float(configured or spec.header.timeout_ms or self._config.default_timeout_ms)
+        limit = float(configured or spec.header.timeout_ms or self._config.default_timeout_ms)
+        self._timeouts[spec.name] = limit
+        return limit
 
     def _concurrent(self, spec: Spec) -> int:
         return int(self.settings(spec.name).get("max_concurrent", DEFAULT_CONCURRENT))
@@ -394,6 +394,7 @@ class Tools:
         if removed and resolved is not None:
             self._stats.pop(resolved, None)
             self._settings.pop(resolved, None)
+            self._timeouts.pop(resolved, None)
         return removed
 
     def _row(self, entry: Mapping[str, Any], context: Context | None) -> Envelope:
@@ -408,6 +409,17 @@ class Tools:
             "tags": list(entry["tags"]),
             "available": permitted,
         }
+
+
+def _metadata(job: Job, started: float, began: float) -> dict[str, Any]:
+    ctx, notes = job.ctx, job.notes
+    run = uuid4() if ctx is None else ctx.context.execution_id
+    meta = metadata(job.spec, run, started, time.perf_counter() - began)
+    if notes is not None:
+        meta.update({key: said for key, said in notes.items() if said})
+    if ctx is not None and ctx.warnings:
+        meta["warnings"] = [*meta.get("warnings", ()), *ctx.warnings]
+    return meta
 
 
 def _without_secrets(job: Job, message: str) -> str:

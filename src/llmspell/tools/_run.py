@@ -30,16 +30,18 @@ _SCALARS = frozenset({int, float, bool, type(None)})
 
 
 class Job:
-    """One checked call on its way. deadline: monotonic seconds. warnings: for the envelope's metadata."""
+    """One checked call on its way. deadline: monotonic seconds. notes: for the envelope's metadata.
 
-    __slots__ = ("context", "ctx", "cwd", "deadline", "op", "services", "settings", "spec", "values")
+    quick: what it does takes no time worth a thread, so `now` runs it.
+    """
+
+    __slots__ = ("context", "ctx", "cwd", "deadline", "notes", "op", "quick", "services", "settings", "spec", "values")
 
     def __init__(
         self,
         spec: Spec,
         op: Op,
         values: dict[str, Any],
-        *,
         context: Context,
         deadline: float,
         services: Services,
@@ -55,17 +57,27 @@ class Job:
         self.settings = settings
         self.cwd = cwd
         self.ctx: ToolContext | None = None
+        self.notes: dict[str, Any] | None = None
+        self.quick = op.mode == "inline" and is_small(values)
 
-    async def run(self) -> Any:
-        """Return what the function returns. Raises what it raises, and the builtin TimeoutError at the deadline."""
+    def now(self) -> Any:
+        """Return what the function of a quick job returns. Raises as `run` does."""
         op = self.op
         kwargs = self._arguments() if op.convert or op.renamed else self.values
         if op.wants_ctx:
             self._open_context()
-        if op.mode == "inline" and is_small(kwargs):
-            if monotonic() > self.deadline:
-                raise TimeoutError
-            return op.fn(**kwargs) if self.ctx is None else op.fn(**kwargs, ctx=self.ctx)
+        if monotonic() > self.deadline:
+            raise TimeoutError
+        return op.fn(**kwargs) if self.ctx is None else op.fn(**kwargs, ctx=self.ctx)
+
+    async def run(self) -> Any:
+        """Return what the function returns. Raises what it raises, and the builtin TimeoutError at the deadline."""
+        if self.quick:
+            return self.now()
+        op = self.op
+        kwargs = self._arguments() if op.convert or op.renamed else self.values
+        if op.wants_ctx:
+            self._open_context()
         await hop()
         import asyncio
 

@@ -74,6 +74,7 @@ class Op:
     def __init__(self, decl: Operation, params: list[Param], *, header: ToolHeader, single: bool) -> None:
         self.name = decl.name
         self.label = decl.label
+        self.done = f"Operation '{decl.label}' completed successfully"
         self.aliases = decl.aliases
         self.fn = decl.fn
         self.single = single

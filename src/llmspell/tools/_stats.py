@@ -43,9 +43,10 @@ class ToolStats:
         self.calls += 1
         self.total_s += duration_s
         self.recent.append(duration_s)
-        if self._series is not None:
-            self._series[kind is not None].inc()
-            self._series[2].observe(duration_s)
+        series = self._series
+        if series is not None:
+            series[kind is not None].inc()
+            series[2].observe(duration_s)
         if kind is not None:
             self.failures += 1
             self.failures_by_kind[kind] = self.failures_by_kind.get(kind, 0) + 1
