@@ -1,0 +1,201 @@
+"""The pipeline: read documents, skip what is there already, chunk, embed, store; whole documents only.
+
+Documents go through in batches. Each step of a batch runs on a worker thread, and between two steps progress is told,
+so that a listener hears something at least every half second of ordinary text.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmspell.base.offload import offload
+from llmspell.errors import LimitExceeded, LLMSpellError
+from llmspell.rag import chunking
+from llmspell.rag.documents import read
+from llmspell.rag.results import IngestProgress, IngestResult
+from llmspell.vectors.records import Entry, Part
+
+if TYPE_CHECKING:
+    from llmspell.embedders._base import Embedder
+    from llmspell.rag.documents import Document
+    from llmspell.vectors.collection import Collection
+
+BATCH_CHARS = 262_144
+BATCH_DOCUMENTS = 512
+Progress = Callable[[Any], Any]
+
+
+class Ingestion:
+    """One ingestion into one scope of one collection."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        scope: str,
+        embedder: Embedder,
+        *,
+        recipe: chunking.Recipe,
+        on_progress: Progress | None,
+        skip_errors: bool,
+        batch_size: int | None = None,
+        life: float | None = None,
+        max_vectors: int | None = None,
+    ) -> None:
+        self._collection = collection
+        self._scope = scope
+        self._embedder = embedder
+        self._recipe = recipe
+        self._tell = on_progress
+        self._skip = skip_errors
+        self._batch_size = batch_size or BATCH_DOCUMENTS
+        self._life = life
+        self._max_vectors = max_vectors
+        self._began = time.monotonic()
+        self._done = self._total = 0
+        self._new = self._unchanged = self._chunks = self._tokens = 0
+        self._errors: list[dict[str, Any]] = []
+
+    async def run(self, given: Sequence[Any]) -> IngestResult:
+        """Ingest documents, texts or tables. Raises what is wrong with one of them, before anything is stored."""
+        documents = await offload(self._read, given)
+        self._total = len(documents)
+        for batch in self._batches(documents):
+            await self._one_batch(batch)
+            self._done += len(batch)
+        await self._progress("done")
+        ids = list(dict.fromkeys(document.id for document in documents))
+        failed = {error["id"] for error in self._errors}
+        kept = [ident for ident in ids if ident not in failed]
+        return IngestResult(
+            documents_processed=self._new + self._unchanged,
+            documents_unchanged=self._unchanged,
+            documents_failed=len(self._errors),
+            chunks_created=self._chunks,
+            vectors_created=self._chunks,
+            total_tokens=self._tokens,
+            embedding_cost_usd=0.0,
+            ids=kept,
+            document_ids=kept,
+            errors=self._errors,
+            embedder=self._embedder.name,
+            duration_ms=(time.monotonic() - self._began) * 1000,
+        )
+
+    def _read(self, given: Sequence[Any]) -> list[Document]:
+        documents = []
+        for position, item in enumerate(given, 1):
+            try:
+                documents.append(read(item, position))
+            except LLMSpellError as error:
+                if not self._skip:
+                    raise
+                ident = item.get("id") if isinstance(item, dict) else None
+                self._failed(None if ident is None else str(ident), item, error)
+        return documents
+
+    def _failed(self, ident: str | None, item: Any, error: LLMSpellError) -> None:
+        source = item.get("source") if isinstance(item, dict) else getattr(item, "source", None)
+        self._errors.append({"id": ident, "source": source or ident, "reason": error.message})
+
+    def _batches(self, documents: list[Document]) -> Iterator[list[Document]]:
+        """Yield documents in order; one id never twice in a batch."""
+        batch: dict[str, Document] = {}
+        size = 0
+        for document in documents:
+            if batch and (size > BATCH_CHARS or len(batch) >= self._batch_size or document.id in batch):
+                yield list(batch.values())
+                batch, size = {}, 0
+            batch[document.id] = document
+            size += len(document.text)
+        if batch:
+            yield list(batch.values())
+
+    async def _one_batch(self, batch: list[Document]) -> None:
+        fresh, pieces = await offload(self._prepare, batch)
+        await self._progress("chunk")
+        vectors = await self._embed([part.text for parts in pieces for part in parts])
+        now = time.time()
+        entries, at = [], 0
+        for (document, digest), parts in zip(fresh, pieces, strict=True):
+            life = self._life if document.life is None else document.life
+            entries.append(_entry(document, digest, parts, vectors[at : at + len(parts)], now, life))
+            at += len(parts)
+        if entries:
+            self._check_room(at)
+            await offload(self._collection.put, self._scope, entries)
+        self._new += len(entries)
+        self._chunks += at
+        self._tokens += sum(part.tokens for parts in pieces for part in parts)
+        await self._progress("store")
+
+    def _check_room(self, vectors: int) -> None:
+        if self._max_vectors is None:
+            return
+        used = int(self._collection.stats(self._scope)["vectors"])
+        if used + vectors > self._max_vectors:
+            raise LimitExceeded(
+                f"{self._scope} may hold {self._max_vectors} vectors: {used} are there, {vectors} would come",
+                details={"resource": "vectors", "limit": self._max_vectors, "used": used},
+            )
+
+    def _prepare(self, batch: list[Document]) -> tuple[list[tuple[Document, bytes]], list[list[Part]]]:
+        """Return the documents that are not there already, with their digests and chunks."""
+        known = self._collection.digests(self._scope, [document.id for document in batch])
+        fresh, pieces = [], []
+        for document in batch:
+            digest = document.digest(self._embedder.id, self._recipe)
+            if known.get(document.id) == digest:
+                self._unchanged += 1
+                continue
+            fresh.append((document, digest))
+            pieces.append(chunking.parts(document.text, self._recipe))
+        return fresh, pieces
+
+    async def _embed(self, texts: list[str]) -> Any:
+        blocks = []
+        start = size = 0
+        for end, text in enumerate(texts, 1):
+            size += len(text)
+            if size > BATCH_CHARS or end == len(texts):
+                blocks.append(await self._embedder.embed(texts[start:end]))
+                start, size = end, 0
+                await self._progress("embed")
+        return np.concatenate(blocks) if blocks else np.zeros((0, self._embedder.dim), np.float32)
+
+    async def _progress(self, stage: str) -> None:
+        if self._tell is None:
+            return
+        took = time.monotonic() - self._began
+        left = took / self._done * (self._total - self._done) if self._done else None
+        told = self._tell(
+            IngestProgress(
+                stage=stage,
+                documents_done=self._done,
+                documents_total=self._total,
+                chunks_done=self._chunks,
+                tokens=self._tokens,
+                rate=self._tokens / took if took > 0 else 0.0,
+                eta=left,
+            )
+        )
+        if inspect.isawaitable(told):
+            await told
+
+
+def _entry(document: Document, digest: bytes, parts: list[Part], vectors: Any, now: float, life: float | None) -> Entry:
+    return Entry(
+        id=document.id,
+        parts=parts,
+        vectors=vectors,
+        digest=digest,
+        metadata=document.metadata,
+        source=document.source,
+        ingested=now,
+        event_time=document.event_time,
+        expires=None if life is None else now + life,
+    )

@@ -1,0 +1,356 @@
+"""`Collection`: documents by scope in one SQLite file, with their chunks, vectors and words.
+
+The rows are the truth; indexes are made from them. A call is one transaction, so that a killed process leaves whole
+documents only. Scopes never see each other: every statement names one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from llmspell.errors import ComponentError, DimensionMismatch
+from llmspell.vectors import files, lexical
+from llmspell.vectors.indexes import Indexes
+from llmspell.vectors.searching import search
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from llmspell.vectors.records import Entry, Found, Query, Recorded
+
+_DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
+
+
+class Collection:
+    """One collection. path: of its file, or `:memory:`. recorded: what a new one is made with; None opens an old one.
+
+    Any thread may call it. Raises CorruptData, StorageFull, StorageFailure, VersionMismatch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        recorded: Recorded | None = None,
+        durability: str = "normal",
+        max_bytes: int = 1 << 29,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self._lock = threading.RLock()  # protects the connection and the indexes; reentrant for nested transactions
+        self._connection: sqlite3.Connection | None = files.connect(path, durability)
+        try:
+            self.recorded = files.record(self._connection, path, recorded)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._indexes = Indexes(
+            self._connection, dim=self.recorded.dimensions, metric=self.recorded.metric, max_bytes=max_bytes
+        )
+
+    @contextmanager
+    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        """Give the connection inside a transaction; what an error interrupts is rolled back."""
+        with self._lock, files.translated(self.path):
+            connection = self._connection
+            if connection is None:
+                raise ComponentError(f"the collection {self.name!r} is closed", code="closed")
+            if connection.in_transaction:
+                yield connection
+                return
+            self._indexes.refresh()
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                self._indexes.clear()
+                raise
+            try:
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                self._indexes.clear()
+                raise
+
+    def _scope(self, connection: sqlite3.Connection, scope: str) -> int | None:
+        row = connection.execute("SELECT id FROM scopes WHERE name = ?", (scope,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def digests(self, scope: str, ids: Iterable[str]) -> dict[str, bytes]:
+        """Return the digests of the documents that are there, by id; expired ones are not."""
+        with self._open(write=False) as connection:
+            number = self._scope(connection, scope)
+            if number is None:
+                return {}
+            rows = connection.execute(
+                "SELECT id, digest FROM documents WHERE scope = ? AND id IN (SELECT value FROM json_each(?))"
+                " AND (expires IS NULL OR expires > ?)",
+                (number, _json(list(ids)), time.time()),
+            )
+            return dict(rows.fetchall())
+
+    def put(self, scope: str, entries: Sequence[Entry]) -> None:
+        """Store documents, all or none; one with a known id replaces the old one. Raises DimensionMismatch."""
+        for entry in entries:
+            if entry.vectors.shape != (len(entry.parts), self.recorded.dimensions):
+                raise DimensionMismatch(
+                    f"the collection {self.name!r} has vectors of {self.recorded.dimensions} dimensions",
+                    details={"expected": self.recorded.dimensions, "got": int(entry.vectors.shape[-1])},
+                )
+        with self._open(write=True) as connection:
+            number = self._scope(connection, scope)
+            if number is None:
+                number = int(connection.execute("INSERT INTO scopes(name) VALUES (?)", (scope,)).lastrowid or 0)
+                lexical.create(connection, number)
+            for entry in entries:
+                created = self._take_out(connection, number, "id = ?", [entry.id])
+                self._put_one(connection, number, entry, created if created is not None else entry.ingested)
+
+    def _put_one(self, connection: sqlite3.Connection, scope: int, entry: Entry, created: float) -> None:
+        size = sum(len(part.text.encode()) for part in entry.parts) + entry.vectors.nbytes
+        cursor = connection.execute(
+            "INSERT INTO documents(scope, id, digest, metadata, source, event_time, ingested, created, expires, chunks,"
+            " tokens, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                scope, entry.id, entry.digest, _json(entry.metadata), entry.source, entry.event_time, entry.ingested,
+                created, entry.expires, len(entry.parts), sum(part.tokens for part in entry.parts), size,
+            ),
+        )  # fmt: skip
+        document = int(cursor.lastrowid or 0)
+        keys: list[int] = []
+        for position, part in enumerate(entry.parts):
+            own = None if part.metadata is None else _json(part.metadata)
+            cursor = connection.execute(
+                "INSERT INTO chunks(document, position, start, text, metadata) VALUES (?, ?, ?, ?, ?)",
+                (document, position, part.start, part.text, own),
+            )
+            keys.append(int(cursor.lastrowid or 0))
+        vectors = np.ascontiguousarray(entry.vectors, np.float32)
+        connection.executemany(
+            "INSERT INTO vectors VALUES (?, ?, ?)",
+            [(key, scope, row.tobytes()) for key, row in zip(keys, vectors, strict=True)],
+        )
+        lexical.add(connection, scope, [(key, part.text) for key, part in zip(keys, entry.parts, strict=True)])
+        self._indexes.add(scope, keys, vectors)
+
+    def _take_out(self, connection: sqlite3.Connection, scope: int, condition: str, given: list[Any]) -> float | None:
+        """Remove the documents of a scope that meet a condition; return when the first of them was created."""
+        rows = connection.execute(
+            f"SELECT key, created FROM documents WHERE scope = ? AND {condition}",  # noqa: S608 - conditions are constants
+            [scope, *given],
+        ).fetchall()
+        if not rows:
+            return None
+        keys = _json([row[0] for row in rows])
+        parts = connection.execute(
+            "SELECT key, text FROM chunks WHERE document IN (SELECT value FROM json_each(?))", (keys,)
+        ).fetchall()
+        chunk_keys = [row[0] for row in parts]
+        lexical.remove(connection, scope, parts)
+        connection.execute("DELETE FROM vectors WHERE key IN (SELECT value FROM json_each(?))", (_json(chunk_keys),))
+        connection.execute("DELETE FROM chunks WHERE document IN (SELECT value FROM json_each(?))", (keys,))
+        connection.execute("DELETE FROM documents WHERE key IN (SELECT value FROM json_each(?))", (keys,))
+        self._indexes.remove(scope, chunk_keys)
+        return float(min(row[1] for row in rows))
+
+    def delete(self, scope: str, ids: Sequence[str]) -> int:
+        """Remove documents; return how many were there."""
+        with self._open(write=True) as connection:
+            number = self._scope(connection, scope)
+            if number is None:
+                return 0
+            before = connection.execute("SELECT count(*) FROM documents WHERE scope = ?", (number,)).fetchone()[0]
+            self._take_out(connection, number, "id IN (SELECT value FROM json_each(?))", [_json(list(ids))])
+            after = connection.execute("SELECT count(*) FROM documents WHERE scope = ?", (number,)).fetchone()[0]
+            return int(before - after)
+
+    def delete_scope(self, scope: str) -> dict[str, int]:
+        """Remove a scope with all in it; return counts: documents, vectors, bytes."""
+        with self._open(write=True) as connection:
+            number = self._scope(connection, scope)
+            if number is None:
+                return {"documents": 0, "vectors": 0, "bytes": 0}
+            counts = self._counts(connection, number)
+            connection.execute(
+                "DELETE FROM chunks WHERE document IN (SELECT key FROM documents WHERE scope = ?)", (number,)
+            )
+            connection.execute("DELETE FROM vectors WHERE scope = ?", (number,))
+            connection.execute("DELETE FROM documents WHERE scope = ?", (number,))
+            connection.execute("DELETE FROM scopes WHERE id = ?", (number,))
+            lexical.drop(connection, number)
+            self._indexes.drop(number)
+            return {name: int(counts[name]) for name in ("documents", "vectors", "bytes")}
+
+    def sweep(self) -> int:
+        """Remove expired documents of all scopes; return how many."""
+        now, removed = time.time(), 0
+        with self._open(write=True) as connection:
+            due = connection.execute("SELECT scope, count(*) FROM documents WHERE expires <= ? GROUP BY scope", (now,))
+            for number, amount in due.fetchall():
+                self._take_out(connection, number, "expires <= ?", [now])
+                removed += amount
+        return removed
+
+    def get(self, scope: str, ident: str) -> dict[str, Any] | None:
+        """Return a document with its whole text, or None."""
+        with self._open(write=False) as connection:
+            row = self._row(connection, scope, ident)
+            if row is None:
+                return None
+            parts = connection.execute(
+                "SELECT start, text FROM chunks WHERE document = ? ORDER BY position", (row[-1],)
+            )
+            pieces = parts.fetchall()
+        ends = [start for start, _ in pieces[1:]]
+        text = "".join(text[: end - start] for (start, text), end in zip(pieces, ends, strict=False))
+        return {**_described(row), "content": text + (pieces[-1][1] if pieces else "")}
+
+    def _row(self, connection: sqlite3.Connection, scope: str, ident: str) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = connection.execute(
+            f"SELECT {_DOCUMENT} FROM documents WHERE scope = (SELECT id FROM scopes WHERE name = ?) AND id = ?"  # noqa: S608 - constants
+            " AND (expires IS NULL OR expires > ?)",
+            (scope, ident, time.time()),
+        ).fetchone()
+        return row
+
+    def documents(self, scope: str, *, limit: int, after: str | None = None) -> list[dict[str, Any]]:
+        """Return documents without their text, by id, from the one after `after`."""
+        with self._open(write=False) as connection:
+            rows = connection.execute(
+                f"SELECT {_DOCUMENT} FROM documents WHERE scope = (SELECT id FROM scopes WHERE name = ?) AND id > ?"  # noqa: S608 - constants
+                " AND (expires IS NULL OR expires > ?) ORDER BY id LIMIT ?",
+                (scope, after or "", time.time(), limit),
+            ).fetchall()
+        return [_described(row) for row in rows]
+
+    def set_metadata(
+        self, scope: str, ident: str, metadata: dict[str, Any], *, event_time: float | None, expires: float | None
+    ) -> bool:
+        """Replace the metadata and times of a document; tell whether it is there. Its digest then equals no content."""
+        with self._open(write=True) as connection:
+            row = self._row(connection, scope, ident)
+            if row is None:
+                return False
+            connection.execute(
+                "UPDATE documents SET metadata = ?, event_time = ?, expires = ?, digest = x'' WHERE key = ?",
+                (_json(metadata), event_time, expires, row[-1]),
+            )
+            return True
+
+    def search(self, scope: str, query: Query) -> tuple[list[Found], bool, dict[int, Any]]:
+        """Return what was found, best first, whether that is all, and the vectors of the hits by key."""
+        with self._open(write=False) as connection:
+            number = self._scope(connection, scope)
+            if number is None:
+                return [], True, {}
+            return search(connection, self._indexes, number, query)
+
+    def scopes(self) -> list[str]:
+        """Return the scopes that hold something, sorted."""
+        with self._open(write=False) as connection:
+            return [row[0] for row in connection.execute("SELECT name FROM scopes ORDER BY name").fetchall()]
+
+    def stats(self, scope: str | None = None) -> dict[str, Any]:
+        """Return documents, chunks, vectors, bytes, scopes, memory_bytes, last_ingest_at of a scope, or of all."""
+        with self._open(write=False) as connection:
+            if scope is not None:
+                number = self._scope(connection, scope)
+                return self._counts(connection, -1 if number is None else number)
+            found = self._counts(connection, None)
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            return {**found, "bytes": pages * connection.execute("PRAGMA page_size").fetchone()[0]}
+
+    def _counts(self, connection: sqlite3.Connection, scope: int | None) -> dict[str, Any]:
+        row = connection.execute(
+            "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0), count(DISTINCT scope), max(ingested)"
+            " FROM documents WHERE ?1 IS NULL OR scope = ?1",
+            (scope,),
+        ).fetchone()
+        return {
+            "documents": row[0],
+            "chunks": row[1],
+            "vectors": row[1],
+            "bytes": row[2],
+            "scopes": row[3],
+            "last_ingest_at": row[4],
+            "memory_bytes": self._indexes.memory_bytes,
+        }
+
+    def notes(self, prefix: str = "") -> dict[str, Any]:
+        """Return the notes whose names begin so, by name."""
+        with self._open(write=False) as connection:
+            rows = connection.execute("SELECT name, value FROM notes ORDER BY name").fetchall()
+        return {name: msgspec.json.decode(value) for name, value in rows if name.startswith(prefix)}
+
+    def set_note(self, name: str, value: Any) -> None:
+        """Write a note; None removes it."""
+        with self._open(write=True) as connection:
+            if value is None:
+                connection.execute("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, _json(value)))
+
+    def save(self) -> None:
+        """Remove what expired and put everything on the disk."""
+        self.sweep()
+        with self._lock, files.translated(self.path):
+            if self._connection is not None and self.path != files.MEMORY:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def copy_to(self, path: str) -> None:
+        """Write the collection to another file."""
+        with self._lock, files.translated(path):
+            target = files.connect(path, "full")
+            try:
+                if self._connection is not None:
+                    self._connection.backup(target)
+            finally:
+                target.close()
+
+    def copy_from(self, path: str) -> None:
+        """Replace everything by what another file holds."""
+        with self._lock, files.translated(path):
+            source = files.connect(path, "full")
+            try:
+                if self._connection is not None:
+                    source.backup(self._connection)
+                    self._indexes.clear()
+                    self.recorded = files.record(self._connection, self.path, None)
+            finally:
+                source.close()
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        with self._lock:
+            if self._connection is not None:
+                self._indexes.clear()
+                self._connection.close()
+                self._connection = None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _described(row: tuple[Any, ...]) -> dict[str, Any]:
+    found = {
+        "id": row[0],
+        "metadata": msgspec.json.decode(row[1]),
+        "source": row[2],
+        "event_time": row[3],
+        "ingested_at": row[4],
+        "created_at": row[5],
+        "expires_at": row[6],
+        "chunks": row[7],
+        "tokens": row[8],
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,86 @@
+"""What collections store and find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Times = tuple[float | None, float | None]
+"""From, inclusive, and to, exclusive, in seconds since 1970; None is open."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One chunk. start: character offset in the document. metadata: of the chunk alone."""
+
+    text: str
+    start: int
+    tokens: int
+    metadata: dict[str, Any] | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One document to store, whole. vectors: float32 of shape (len(parts), dim). digest: tells equal content."""
+
+    id: str
+    parts: list[Part]
+    vectors: NDArray[np.float32]
+    digest: bytes
+    metadata: dict[str, Any] = {}
+    source: str | None = None
+    ingested: float
+    event_time: float | None = None
+    expires: float | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What a collection was made with."""
+
+    embedder: str
+    embedder_id: str
+    dimensions: int
+    metric: str
+    created: float
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """One search. vector: of the vector arm, None leaves it out; words: of the keyword arm, likewise.
+
+    threshold: least similarity (least keyword score without a vector). weights: arm -> weight; None ranks reciprocally.
+    """
+
+    k: int
+    vector: NDArray[np.float32] | None = None
+    words: str | None = None
+    matches: Callable[[Mapping[str, Any]], bool] | None = None
+    threshold: float | None = None
+    event_time: Times | None = None
+    ingested: Times | None = None
+    expired: bool = False
+    candidates: int = 50
+    rrf_k: int = 60
+    weights: dict[str, float] | None = None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One chunk that was found. scores: by arm, and `fused`."""
+
+    key: int
+    document: str
+    index: int
+    chunks: int
+    text: str
+    score: float
+    scores: dict[str, float]
+    metadata: dict[str, Any]
+    source: str | None
+    event_time: float | None
+    ingested: float
+
+    @property
+    def id(self) -> str:
+        """The document's id when it is one chunk, else `<document>#<index>`."""
+        return self.document if self.chunks == 1 else f"{self.document}#{self.index}"
