@@ -97,7 +97,7 @@ class App:
         """Retrieval: ingestion and search."""
         from llmspell.rag import Rag
 
-        return Rag(self.config.rag, home=self.home, metrics=self.metrics)
+        return Rag(self.config.rag, home=self.home)
 
     @cached_property
     def tools(self) -> Tools:
