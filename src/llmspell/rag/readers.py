@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import PurePath
 
 from llmspell.errors import LimitExceeded, MalformedData, ValidationError
 
-TEXT = frozenset(
-    [".txt", ".text", ".md", ".markdown", ".mdx", ".rst", ".adoc", ".org", ".tex", ".log", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".py", ".pyi", ".lua", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".go", ".rs", ".java", ".kt", ".c", ".h", ".cpp", ".hpp", ".cc", ".cs", ".rb", ".php", ".swift", ".scala", ".sh", ".bash", ".sql", ".css", ".proto", ".srt", ".vtt"]
-)
+TEXT = frozenset({
+    ".txt", ".text", ".md", ".markdown", ".mdx", ".rst", ".adoc", ".org", ".tex", ".log", ".csv", ".tsv",
+    ".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".py", ".pyi", ".lua", ".js",
+    ".mjs", ".ts", ".tsx", ".jsx", ".go", ".rs", ".java", ".kt", ".c", ".h", ".cpp", ".hpp", ".cc", ".cs",
+    ".rb", ".php", ".swift", ".scala", ".sh", ".bash", ".sql", ".css", ".proto", ".srt", ".vtt",
+})  # fmt: skip
 HTML = frozenset((".html", ".htm", ".xhtml"))
+BLOCKS = (
+    "p,div,section,article,header,footer,main,aside,nav,li,ul,ol,dl,dt,dd,h1,h2,h3,h4,h5,h6,tr,table,pre,blockquote,"
+    "br,td,th"
+)
 PDF = frozenset((".pdf",))
 READABLE = TEXT | HTML | PDF
 MAX_PDF_PAGES = 5000
@@ -45,7 +53,14 @@ def _html(text: str) -> str:
 
     page = LexborHTMLParser(text)
     page.strip_tags(["script", "style", "noscript", "template", "svg"])
-    return "" if page.body is None else str(page.body.text(separator="\n", strip=True))
+    if page.body is None:
+        return ""
+    for block in page.body.css(BLOCKS):
+        block.insert_after("\n")
+        if block.tag != "br":
+            block.insert_before("\n")
+    lines = (" ".join(line.split()) for line in page.body.text(separator="").split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def _pdf(source: str, raw: bytes) -> str:

@@ -2,9 +2,9 @@
 
 The tokenizer is `porter unicode61 remove_diacritics 2`: stemming finds "members" for "member" and "parsing" for
 "parse", which the hashed n-grams of the built-in embedder find only in part. Before a text is indexed, the parts of
-identifiers are added to it (`ZipFile` also as `Zip File`), and characters of scripts without spaces stand alone, so that a query of
-two such characters finds them. Text of users is never FTS syntax: a query is its words, each quoted, joined by OR.
-Words that carry no topic are left out of a query unless it has no others.
+identifiers are added to it (`ZipFile` also as `Zip File`), and characters of scripts without spaces stand alone, so
+that a query of two such characters finds them. Text of users is never FTS syntax: a query is its words, each quoted,
+joined by OR. Words that carry no topic are left out of a query unless it has no others.
 """
 
 from __future__ import annotations

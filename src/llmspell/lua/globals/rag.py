@@ -15,13 +15,13 @@ PLACE = frozenset(("collection", "scope", "scope_id", "tenant_id", "session_id")
 CHUNKING = ("strategy", "chunk_size", "overlap", "chunk_overlap", "min_chunk_size", "max_chunk_size")
 INGEST = PLACE | {"chunking", *CHUNKING, "provider", "embedder", "on_progress", "on_error", "batch_size"}
 SEARCH = PLACE | {
-    "query", "k", "top_k", "limit", "max_results", "threshold", "min_score", "filters", "metadata_filter", "filter", "mode",
-    "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
+    "query", "k", "top_k", "limit", "max_results", "threshold", "min_score", "filters", "metadata_filter", "filter",
+    "mode", "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
     "include_content", "include_vector", "provider", "embedder",
 }  # fmt: skip
 CONFIGURE = frozenset((
-    "provider", "embedding_provider", "embedding_model", "vector_dimensions", "collection", "chunking", "threshold", "k",
-    "search_limit", "mode", *CHUNKING,
+    "provider", "embedding_provider", "embedding_model", "vector_dimensions", "collection", "chunking", "threshold",
+    "k", "search_limit", "mode", *CHUNKING,
 ))  # fmt: skip
 PASSED = (
     "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
