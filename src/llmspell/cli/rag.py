@@ -136,6 +136,8 @@ def _document(source: str, text: str, metadata: dict[str, Any], ttl: float | Non
 
 def _local(call: Call, skipped: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield (source, text) of standard input and of files; what is no text is skipped with the reason."""
+    from llmspell.rag.readers import read_text
+
     for argument in call.args:
         if argument == "-":
             yield "stdin", sys.stdin.read()
@@ -144,9 +146,9 @@ def _local(call: Call, skipped: list[dict[str, str]]) -> Iterator[tuple[str, str
                 try:
                     if path.stat().st_size > MAX_FILE_BYTES:
                         raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
-                    yield str(path), path.read_text(encoding="utf-8")
-                except UnicodeDecodeError:
-                    skipped.append({"source": str(path), "reason": "not UTF-8 text"})
+                    yield str(path), read_text(str(path), path.read_bytes())
+                except LLMSpellError as error:
+                    skipped.append({"source": str(path), "reason": error.message})
                 except (OSError, ValueError) as error:
                     skipped.append({"source": str(path), "reason": str(error)})
 
