@@ -9,7 +9,7 @@ met is returned as an envelope with success=false.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,44 +103,65 @@ class Tools:
         options: timeout_ms, retry, cache_ttl_seconds, session. Never suspends for a tool that does not wait.
         Raises ToolError (not_found), ValidationError (schema_violation), SecurityError, RateLimitError, CancelledError.
         """
-        if options:
-            from llmspell.tools._wrappers import call_with_options
+        begun = self.begin(name, params, context, timeout_ms=timeout_ms, options=options)
+        return begun if isinstance(begun, dict) else await begun
 
-            return await call_with_options(
-                partial(self.call, name),
-                params or {},
-                context or self._anonymous,
-                {"timeout_ms": timeout_ms, **options},
-                identity=lambda: self.catalog.require(name).schema_hash,
-                answers=lambda: self.answers,
-            )
+    def begin(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        *,
+        timeout_ms: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Envelope | Coroutine[Any, Any, Envelope]:
+        """Run a quick call at once and return its envelope; return what to await for any other. As `call` otherwise."""
+        if options:
+            return self._call_with_options(name, params or {}, context, {"timeout_ms": timeout_ms, **options})
         spec = self.catalog.require(name)
         stats = self._stats.get(spec.name) or self._new_stats(spec.name)
         started = time.perf_counter()
-        stats.active += 1
         try:
             job = self._checked(spec, {} if params is None else params, context or self._anonymous, timeout_ms)
-            if not self._straight:
-                key = {"tool": spec.name, "operation": job.op.name, "params": job.values}
-                envelope = await self._effects.perform("tool", key, partial(self._perform, job, stats))
-            elif job.quick:
-                envelope = self._perform_now(job, stats)
-            else:
-                envelope = await self._perform(job, stats)
+            if not (job.quick and self._straight):
+                return self._begun(job, stats, started)
+            envelope = self._perform_now(job, stats)
         except LLMSpellError as error:
-            stats.ended(time.perf_counter() - started, error.kind, error.message)
-            if error.component is None:
-                error.component = f"tool:{spec.name}"
-                error.details.setdefault("tool", spec.name)
+            _raised(error, spec, stats, started)
+            raise
+        _returned(envelope, stats, started)
+        return envelope
+
+    async def _begun(self, job: Job, stats: ToolStats, started: float) -> Envelope:
+        """Run a checked job that waits, or that the effects gate must see."""
+        stats.active += 1
+        try:
+            if self._straight:
+                envelope = await self._perform(job, stats)
+            else:
+                key = {"tool": job.spec.name, "operation": job.op.name, "params": job.values}
+                envelope = await self._effects.perform("tool", key, partial(self._perform, job, stats))
+        except LLMSpellError as error:
+            _raised(error, job.spec, stats, started)
             raise
         finally:
             stats.active -= 1
-        problem = envelope.get("error")
-        if problem is None:
-            stats.ended(time.perf_counter() - started, None, None)
-        else:
-            stats.ended(time.perf_counter() - started, problem["kind"], problem["message"])
+        _returned(envelope, stats, started)
         return envelope
+
+    async def _call_with_options(
+        self, name: str, params: Mapping[str, Any], context: Context | None, options: Mapping[str, Any]
+    ) -> Envelope:
+        from llmspell.tools._wrappers import call_with_options
+
+        return await call_with_options(
+            partial(self.call, name),
+            params,
+            context or self._anonymous,
+            options,
+            identity=lambda: self.catalog.require(name).schema_hash,
+            answers=lambda: self.answers,
+        )
 
     def _new_stats(self, name: str) -> ToolStats:
         """Return fresh statistics; the series of a script's tool share one label, because scripts choose names."""
@@ -409,6 +430,21 @@ class Tools:
             "tags": list(entry["tags"]),
             "available": permitted,
         }
+
+
+def _raised(error: LLMSpellError, spec: Spec, stats: ToolStats, started: float) -> None:
+    stats.ended(time.perf_counter() - started, error.kind, error.message)
+    if error.component is None:
+        error.component = f"tool:{spec.name}"
+        error.details.setdefault("tool", spec.name)
+
+
+def _returned(envelope: Envelope, stats: ToolStats, started: float) -> None:
+    problem = envelope.get("error")
+    if problem is None:
+        stats.ended(time.perf_counter() - started, None, None)
+    else:
+        stats.ended(time.perf_counter() - started, problem["kind"], problem["message"])
 
 
 def _metadata(job: Job, started: float, began: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from llmspell.errors import CancelledError, InvalidArgument, LLMSpellError, Tool
 from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from typing import ClassVar
 
     from llmspell.app import App
@@ -42,11 +42,9 @@ class ToolMethods:
     def __init__(self, app: App, lane: Any) -> None:
         self._lane = lane
 
-    async def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
+    def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # contract: bare words
         """Run the tool."""
-        return tagged(
-            await self._lane.tools.call(name, params, self._lane.tools.nested(self._lane.context), options=options)
-        )
+        return _execute(self._lane, name, params, options)
 
     async def try_(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run the tool; nothing is raised."""
@@ -93,9 +91,9 @@ class Global:
     def _context(self) -> Any:
         return self._lane.tools.nested(self._lane.context)
 
-    async def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
+    def execute(self, name: str, params: dict | None = None, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # contract: bare words
         """Run a tool and return its result."""
-        return tagged(await self._tools.call(name, params, self._context, options=options))
+        return _execute(self._lane, name, params, options)
 
     async def try_(self, name: str, params: dict | None = None, options: dict | None = None) -> Tagged:  # type: ignore[type-arg]  # contract: bare words
         """Run a tool; what `execute` would raise becomes a result with success=false."""
@@ -208,11 +206,26 @@ class Global:
         return _handle(self._tools.row(name, self._context))
 
 
+def _execute(lane: Any, name: str, params: dict[str, Any] | None, options: dict[str, Any] | None) -> Any:
+    """Return the result of a quick tool; of any other what the crossing awaits."""
+    tools = lane.tools
+    begun = tools.begin(name, params, tools.nested(lane.context), options=options)
+    return tagged(begun) if type(begun) is dict else _later(begun)
+
+
+async def _later(begun: Awaitable[dict[str, Any]]) -> Tagged:
+    return tagged(await begun)
+
+
 def tagged(envelope: dict[str, Any]) -> Tagged:
-    """Return the envelope as a Lua result: times and media beside it, behaviour from `tool.lua`."""
-    duration = envelope["metadata"]["duration_ms"]
-    media = envelope.get("media", [])
-    return Tagged("tool_result", {**envelope, "duration_ms": duration, "execution_time_ms": duration, "media": media})
+    """Return the envelope as a Lua result: times and media beside it, behaviour from `tool.lua`.
+
+    envelope: fresh from a call; the fields are added to it.
+    """
+    envelope["duration_ms"] = envelope["execution_time_ms"] = envelope["metadata"]["duration_ms"]
+    if "media" not in envelope:
+        envelope["media"] = []
+    return Tagged("tool_result", envelope)
 
 
 def _handle(row: Mapping[str, Any]) -> Handle:
