@@ -148,7 +148,7 @@ def _local(call: Call, skipped: list[dict[str, str]]) -> Iterator[tuple[str, str
                         raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
                     yield str(path), read_text(str(path), path.read_bytes())
                 except LLMSpellError as error:
-                    skipped.append({"source": str(path), "reason": error.message})
+                    skipped.append({"source": str(path), "reason": error.message.removeprefix(f"{path} is ")})
                 except (OSError, ValueError) as error:
                     skipped.append({"source": str(path), "reason": str(error)})
 

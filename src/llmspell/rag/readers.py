@@ -38,9 +38,7 @@ def read_text(source: str, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MalformedData(
-            f"{source} is not UTF-8 text (byte {error.start})", details={"path": source, "offset": error.start}
-        ) from error
+        raise MalformedData(f"{source} is not UTF-8 text", details={"path": source, "offset": error.start}) from error
     if "\0" in text:
         raise MalformedData(
             f"{source} is not text: it holds NUL bytes", details={"path": source, "offset": text.index("\0")}
