@@ -8,13 +8,16 @@ import msgspec
 
 from llmspell.agents.conversation import estimate
 from llmspell.agents.run import attempt
+from llmspell.agents.waiting import Ready, hand_over
 from llmspell.base.budget import MIN_OUTPUT_TOKENS, exhausted
 from llmspell.base.clock import monotonic
 from llmspell.base.types import Message, Usage
 from llmspell.errors import LLMSpellError, ResourceLimitError
-from llmspell.providers._base import CallOptions, ModelRequest, ModelResponse, ToolSchema
+from llmspell.providers._base import CallOptions, ModelRequest, ModelResponse, StreamEvent, ToolSchema
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
     from llmspell.agents._base import AgentConfig
     from llmspell.agents.run import Run
     from llmspell.base.budget import Ledger, Reservation
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 FALLBACK_CODES = frozenset({"auth", "model_not_found", "quota", "unavailable", "context_length", "bad_response"})
 FALLBACK_KINDS = frozenset({"network", "timeout", "rate_limit"})
+MOST_AT_ONCE = 64
+"""Chunks of text that are handed over together, at most."""
 DEFAULT_OUTPUT_TOKENS = 4096
 """What a call is taken to answer under a budget when neither the script nor the model states a limit."""
 
@@ -199,8 +204,10 @@ class Model:
         response: ModelResponse | None = None
         calls: dict[int, dict[str, Any]] = {}
         before = len(run.partial)
+        gathered = _gathered(run, stream, started) if run.emit is hand_over else None
+        events = stream if gathered is None else gathered
         try:
-            async for event in stream:
+            async for event in events:
                 kind = event.type
                 if kind in ("text_delta", "reasoning_delta") and run.ttft_ms is None:
                     run.ttft_ms = (monotonic() - started) * 1000
@@ -214,10 +221,51 @@ class Model:
                 if run.listener_gone:
                     break
         finally:
+            if gathered is not None:
+                await gathered.aclose()
             close = getattr(stream, "aclose", None)
             if close is not None and response is None:
                 await close()
         return response or _cut_short(run, target, request, before)
+
+
+async def _gathered(run: Run, stream: AsyncIterator[StreamEvent], started: float) -> AsyncGenerator[StreamEvent, None]:
+    """Give all events but those of text: these are handed over, together with the others that came with them.
+
+    A consumer that pulls is far behind a service that sends many small pieces in one packet. What follows in the run
+    (the next tool, the end) still waits for the consumer.
+    """
+    ready = Ready(stream)
+    texts: list[str] = []
+    try:
+        while True:
+            event = ready.now()
+            if event is None:
+                await _hand_over(run, texts)
+                event = await ready.later()
+            if event.type != "text_delta":
+                await _hand_over(run, texts)
+                yield event
+                continue
+            if run.ttft_ms is None:
+                run.ttft_ms = (monotonic() - started) * 1000
+            texts.append(event.text)
+            if len(texts) >= MOST_AT_ONCE:
+                await _hand_over(run, texts)
+    except StopAsyncIteration:
+        await _hand_over(run, texts)
+    except LLMSpellError:
+        await _hand_over(run, texts)
+        raise
+
+
+async def _hand_over(run: Run, texts: list[str]) -> None:
+    """Hand over what there is and forget it."""
+    if texts:
+        given = texts.copy()
+        texts.clear()
+        run.partial += "".join(given)
+        await run.tell_texts(given)
 
 
 async def _forward(run: Run, event: Any, calls: dict[int, dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llmspell.agents.waiting import Texts, hand_over
 from llmspell.base.types import Chunk, Message, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ class Run:
         self.chunks += 1
         if await self.emit(chunk) is False:
             self.listener_gone = True
+
+    async def tell_texts(self, texts: list[str]) -> None:
+        """Give the stream that pulls this run several chunks of text at once."""
+        index = self.chunks
+        self.chunks += len(texts)
+        await hand_over(Texts(texts, index, self.model or None, self.execution_id))
 
     async def within(self, work: Awaitable[Any]) -> Any:
         """Await a tool or a handler as part of this run. The variable is set back by value, not by token, because

@@ -16,6 +16,25 @@ from llmspell.base.types import Chunk
 from llmspell.errors import CancelledError, TimeoutError  # noqa: A004 - the tree's own class
 
 
+class Texts:
+    """Chunks of text that came at once, not made yet. index: of the first."""
+
+    __slots__ = ("index", "model", "stream_id", "texts")
+
+    def __init__(self, texts: list[str], index: int, model: str | None, stream_id: str) -> None:
+        self.texts = texts
+        self.index = index
+        self.model = model
+        self.stream_id = stream_id
+
+    def chunks(self) -> list[Chunk]:
+        """Return them as chunks."""
+        return [
+            Chunk(type="text", text=text, index=index, model=self.model, stream_id=self.stream_id)
+            for index, text in enumerate(self.texts, self.index)
+        ]
+
+
 class Stopper:
     """What stops one run: a deadline, or `stop`.
 
@@ -113,34 +132,74 @@ def stoppable(inner: Coroutine[Any, Any, Any], stopper: Stopper) -> Generator[An
         stopper.close()
 
 
+class Ready:
+    """Asks an async iterator without waiting: `now` gives the next item if it is there already, else None.
+
+    After a None, `later` waits for that item. The end is StopAsyncIteration from either.
+    """
+
+    __slots__ = ("_inner", "_step", "_waited")
+
+    def __init__(self, inner: AsyncIterator[Any]) -> None:
+        self._inner = inner
+        self._step: Any = None
+        self._waited: Any = None
+
+    def now(self) -> Any:
+        """Return the next item, or None if it has to be waited for."""
+        step = self._inner.__anext__()
+        try:
+            self._waited = step.send(None)  # type: ignore[attr-defined] # the step of an async generator
+        except StopIteration as found:
+            return found.value
+        self._step = step
+        return None
+
+    async def later(self) -> Any:
+        """Wait for the item that was not there."""
+        return await _resumed(self._step, self._waited)
+
+
 @coroutine
-def hand_over(chunk: Chunk) -> Generator[Chunk, Any, Any]:
-    """Give a chunk to the stream that drives this run; awaiting returns when the consumer asks for the next one."""
+def hand_over(chunk: Chunk | Texts) -> Generator[Chunk | Texts, Any, Any]:
+    """Give chunks to the stream that drives this run; awaiting returns when the consumer asks for what follows."""
     return (yield chunk)
 
 
 class AgentStream(AsyncIterator[Chunk]):
     """Chunks of one run, made as they are asked for; `result` is there after the last one.
 
-    The run is a coroutine that hands its chunks over by `hand_over`, so nothing is produced ahead of the consumer.
+    The run is a coroutine that hands its chunks over by `hand_over`, so nothing is produced ahead of the consumer but
+    texts that the model had sent already.
     """
 
-    __slots__ = ("_done", "_make", "_run", "result")
+    __slots__ = ("_done", "_make", "_run", "_texts", "result")
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self._make = make
         self._run: Coroutine[Any, Any, Any] | None = None
         self._done = False
+        self._texts: list[Chunk] = []
         self.result: Any = None
 
     def __aiter__(self) -> AgentStream:
         return self
 
     async def __anext__(self) -> Chunk:
-        chunk = None if self._done else await _next_chunk(self)
-        if chunk is None:
+        if self._texts:
+            return self._texts.pop()
+        item = await self.several()
+        if isinstance(item, Chunk):
+            return item
+        self._texts = item.chunks()[::-1]
+        return self._texts.pop()
+
+    async def several(self) -> Chunk | Texts:
+        """Return the next chunk, or several of text at once. Raises StopAsyncIteration at the end."""
+        item = None if self._done else await _next_chunk(self)
+        if item is None:
             raise StopAsyncIteration
-        return chunk
+        return item
 
     async def collect(self) -> Any:
         """Drain the stream and return the result."""
@@ -153,6 +212,7 @@ class AgentStream(AsyncIterator[Chunk]):
         if self._done:
             return
         self._done = True
+        self._texts.clear()
         if self._run is not None:
             import asyncio
 
@@ -173,7 +233,7 @@ def _thrown(run: Coroutine[Any, Any, Any], error: BaseException) -> Generator[An
         except StopIteration:
             return
         send, failure = None, None
-        if isinstance(out, Chunk):
+        if isinstance(out, Chunk | Texts):
             continue
         try:
             send = yield out
@@ -185,7 +245,7 @@ def _thrown(run: Coroutine[Any, Any, Any], error: BaseException) -> Generator[An
 
 
 @coroutine
-def _next_chunk(stream: AgentStream) -> Generator[Any, Any, Chunk | None]:
+def _next_chunk(stream: AgentStream) -> Generator[Any, Any, Chunk | Texts | None]:
     run = stream._run = stream._run or stream._make()  # noqa: SLF001 - the other half of the class
     send: Any = None
     failure: BaseException | None = None
@@ -199,7 +259,7 @@ def _next_chunk(stream: AgentStream) -> Generator[Any, Any, Chunk | None]:
         except BaseException:
             stream._done = True  # noqa: SLF001 - as above
             raise
-        if isinstance(out, Chunk):
+        if isinstance(out, Chunk | Texts):
             return out
         send, failure = None, None
         try:

@@ -74,6 +74,22 @@ CASES = {
         local t = a:stream("1 2"); t:next(); print(a:get_state()); t:close(); print(a:get_state(), t:next())""",
         ["q w", "Running", "Ready\tnil"],
     ),
+    "chunks_that_came_together_are_alike": (
+        """
+        local a = Agent.create{name = "e", model = "echo/x"}
+        local alone, indexes, texts = nil, {}, {}
+        for c in a:stream("q w e") do
+          indexes[#indexes + 1] = c.index
+          if c.type == "text" then
+            alone = alone or c.stream_id
+            assert(c.stream_id == alone and c.model == "x" and c.is_final == false)
+            assert(not pcall(setmetatable, c, {}) and c .. "" == c.text)
+            texts[#texts + 1] = tostring(c)
+          end
+        end
+        print(table.concat(indexes, ","), table.concat(texts, "|"))""",
+        ["0,1,2,3,4,5\tq |w |e"],
+    ),
     "leaving_a_loop_early_closes_the_stream": (
         """
         local a = Agent.create{name = "a", model = "echo/x"}

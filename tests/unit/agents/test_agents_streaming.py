@@ -106,3 +106,42 @@ async def test_closing_a_stream_that_waits_for_its_model_cleans_up_and_is_no_fai
         await reading
     await stream.aclose()
     assert (agent.state, agent.metrics()["requests_failed"], agent.metrics()["requests_active"]) == ("Ready", 0, 0)
+
+
+async def test_texts_that_came_at_once_are_handed_over_together_and_read_one_by_one(agents):
+    agent = agents.create({"name": "e", "model": "echo/x"})
+    stream = agent.stream("a b c")
+    assert (await stream.several()).type == "control"
+    together = await stream.several()
+    assert (together.texts, together.index) == (["a ", "b ", "c"], 1)
+    assert [(chunk.text, chunk.index) for chunk in together.chunks()] == [("a ", 1), ("b ", 2), ("c", 3)]
+    assert (await stream.several()).type == "usage"
+    await stream.aclose()
+
+
+async def test_at_most_64_texts_are_handed_over_together(agents):
+    stream = agents.create({"name": "e", "model": "echo/x"}).stream(" ".join("w" * 150))
+    await stream.several()
+    sizes = [len((await stream.several()).texts) for _ in range(3)]
+    assert sizes == [64, 64, 22]
+    await stream.aclose()
+
+
+async def test_a_tool_does_not_run_before_the_consumer_asks_for_what_follows_the_text(agents, tools, lua):
+    ran = []
+    tools.register("one", lua(lambda p, _: ran.append(1)))
+    replies = [{"text": "wait for it", "tool_calls": [{"name": "one", "arguments": {}}]}, "end"]
+    agent = agents.create({"name": "s", "model": "scripted/t", "replies": replies, "tools": ["one"]})
+    stream = agent.stream("go")
+    types = [(await stream.__anext__()).type for _ in range(4)]
+    assert (types, ran, agent.state) == (["control", "text", "text", "text"], [], "Running")
+    await stream.collect()
+    assert ran == [1]
+
+
+async def test_a_closed_stream_gives_no_more_of_the_texts_it_holds(agents):
+    stream = agents.create({"name": "e", "model": "echo/x"}).stream("a b c")
+    await stream.__anext__()
+    assert (await stream.__anext__()).text == "a "
+    await stream.aclose()
+    assert [chunk async for chunk in stream] == []

@@ -6,10 +6,12 @@ local open, following, close, create, entries = api.stream_open, api.stream_next
 local names = api.setters()
 api.stream_open, api.stream_next, api.stream_close, api.setters, api.capability_entries = nil, nil, nil, nil, nil
 
-lib.metatable("agent_chunk", {
+local chunk_tag = {
+  __metatable = false,
   __tostring = function(c) return rawget(c, "text") or "" end,
   __concat = function(a, b) return tostring(a) .. tostring(b) end,
-})
+}
+lib.metatable("agent_chunk", chunk_tag)
 
 -- Builder
 local setters = {}
@@ -42,10 +44,22 @@ end
 -- Streams and tasks
 function methods.stream(self, input, options)
   local number = open(lib.ident(self), input, options)
+  -- Texts that came at once cross at once; their chunks are made here, one by one.
+  local texts, at, count, index, id, model = nil, 0, 0, 0, nil, nil
   local stream
   stream = lib.stream(function()
-    local chunk, result = following(number)
-    if chunk == nil then stream.result = result end
+    if at < count then
+      at = at + 1
+      return setmetatable({
+        type = "text", text = texts[at], index = index + at, is_final = false, stream_id = id, model = model,
+      }, chunk_tag)
+    end
+    local chunk, more = following(number)
+    if chunk == nil then
+      stream.result = more
+    elseif more ~= nil then
+      texts, at, count, index, id, model = more, 0, #more, chunk.index, chunk.stream_id, chunk.model
+    end
     return chunk
   end, function() close(number) end)
   -- the fourth value closes the stream when a `for` loop over the call is left early

@@ -416,10 +416,23 @@ class Global:
         return self._opened
 
     async def stream_next(self, number: int) -> Any:
-        """Return the next chunk, or nil and the result at the end."""
+        """Return the next chunk and the texts of further ones that came with it, or nil and the result at the end."""
         stream = self._streams[number]
         try:
-            return self._chunk(await stream.__anext__())
+            item = await stream.several()
+            texts = getattr(item, "texts", None)  # of the class Texts, which only a real stream imports
+            if texts is None:
+                return self._chunk(item)
+            first = {
+                "type": "text",
+                "text": texts[0],
+                "index": item.index,
+                "is_final": False,
+                "stream_id": item.stream_id,
+            }
+            if item.model is not None:
+                first["model"] = item.model
+            return Tagged("agent_chunk", first), texts[1:]
         except StopAsyncIteration:
             del self._streams[number]
             return None, result(stream.result) if stream.result is not None else None
