@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from llmspell.errors import ComponentError, DimensionMismatch
+from llmspell.errors import ComponentError, CorruptData, DimensionMismatch
 from llmspell.vectors import files, lexical
 from llmspell.vectors.indexes import Indexes
 from llmspell.vectors.searching import search
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from llmspell.vectors.records import Entry, Found, Query, Recorded
 
+T = TypeVar("T")
 _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
 
 
@@ -98,6 +99,32 @@ class Collection:
             )
             return dict(rows.fetchall())
 
+    def _healing(self, scope: str, act: Callable[[], T]) -> T:
+        """Run `act`; when the word table of the scope is damaged, make it anew from the rows and run it again."""
+        try:
+            return act()
+        except CorruptData:
+            self._rebuild_words(scope)
+            return act()
+
+    def _rebuild_words(self, scope: str) -> None:
+        """Give a scope a new word table, under a new number: a damaged virtual table cannot even be dropped."""
+        from logging import getLogger
+
+        getLogger(__name__).warning("words of a scope are rebuilt", extra={"collection": self.name, "scope": scope})
+        with self._open(write=True) as connection:
+            old = self._scope(connection, scope)
+            if old is None:
+                return
+            connection.execute("DELETE FROM scopes WHERE id = ?", (old,))
+            number = int(connection.execute("INSERT INTO scopes(name) VALUES (?)", (scope,)).lastrowid or 0)
+            connection.execute("UPDATE documents SET scope = ? WHERE scope = ?", (number, old))
+            connection.execute("UPDATE vectors SET scope = ? WHERE scope = ?", (number, old))
+            lexical.create(connection, number)
+            statement = "SELECT key, text FROM chunks WHERE key IN (SELECT key FROM vectors WHERE scope = ?)"
+            lexical.add(connection, number, connection.execute(statement, (number,)).fetchall())
+            self._indexes.drop(old)
+
     def put(self, scope: str, entries: Sequence[Entry]) -> None:
         """Store documents, all or none; one with a known id replaces the old one. Raises DimensionMismatch."""
         for entry in entries:
@@ -106,6 +133,9 @@ class Collection:
                     f"the collection {self.name!r} has vectors of {self.recorded.dimensions} dimensions",
                     details={"expected": self.recorded.dimensions, "got": int(entry.vectors.shape[-1])},
                 )
+        self._healing(scope, lambda: self._put(scope, entries))
+
+    def _put(self, scope: str, entries: Sequence[Entry]) -> None:
         with self._open(write=True) as connection:
             number = self._scope(connection, scope)
             if number is None:
@@ -164,6 +194,9 @@ class Collection:
 
     def delete(self, scope: str, ids: Sequence[str]) -> int:
         """Remove documents; return how many were there."""
+        return self._healing(scope, lambda: self._delete(scope, ids))
+
+    def _delete(self, scope: str, ids: Sequence[str]) -> int:
         with self._open(write=True) as connection:
             number = self._scope(connection, scope)
             if number is None:
@@ -248,6 +281,9 @@ class Collection:
 
     def search(self, scope: str, query: Query) -> tuple[list[Found], bool, dict[int, Any]]:
         """Return what was found, best first, whether that is all, and the vectors of the hits by key."""
+        return self._healing(scope, lambda: self._search(scope, query))
+
+    def _search(self, scope: str, query: Query) -> tuple[list[Found], bool, dict[int, Any]]:
         with self._open(write=False) as connection:
             number = self._scope(connection, scope)
             if number is None:

@@ -139,9 +139,9 @@ def _rows(
     connection: sqlite3.Connection, fused: dict[int, float], arms: dict[str, dict[int, float]], k: int
 ) -> list[Found]:
     """Return the k best, ties by id."""
-    ranked = sorted(fused, key=lambda key: (-fused[key], key))
+    ranked = sorted(fused, key=fused.__getitem__, reverse=True)
     last = fused[ranked[k - 1]] if len(ranked) > k else -1.0
-    wanted = [key for key in ranked[: max(k * 2, k + 100)] if fused[key] >= last]
+    wanted = [key for key in ranked if fused[key] >= last]
     rows = connection.execute(_ROWS, (msgspec.json.encode(wanted).decode(),)).fetchall()
     found = [
         Found(

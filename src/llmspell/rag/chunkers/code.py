@@ -26,16 +26,18 @@ _BEGINS = {
     ),
 }
 _SIGNS = (
-    ("python", re.compile(r"^(?:def|class) \w+.*:\s*$|^(?:from \w[\w.]* )?import \w", re.M)),
-    ("lua", re.compile(r"^\s*local \w+|^\s*end\s*$|\bthen\s*$", re.M)),
-    ("go", re.compile(r"^package \w+\s*$|^func ", re.M)),
+    ("python", re.compile(r"^(?:def|class) \w+.*:[ \t]*$|^(?:from \w[\w.]* )?import \w", re.M)),
+    ("lua", re.compile(r"^[ \t]*local \w+|^[ \t]*end[ \t]*$|\bthen[ \t]*$", re.M)),
+    ("go", re.compile(r"^package \w+[ \t]*$|^func ", re.M)),
     (
         "java",
-        re.compile(r"^import java|^\s*public (?:static |final |abstract )*(?:class|interface|void|int|String)\b", re.M),
+        re.compile(
+            r"^import java|^[ \t]*public (?:static |final |abstract )*(?:class|interface|void|int|String)\b", re.M
+        ),
     ),
     ("javascript", re.compile(r"=>|\bconst \w+ *=|\bfunction *\w*\(|^import .* from ", re.M)),
-    ("shell", re.compile(r"\A#!.*sh\b|^\s*(?:fi|done|esac)\s*$", re.M)),
-    ("braces", re.compile(r"^#include|\{\s*$", re.M)),
+    ("shell", re.compile(r"\A#!.*sh\b|^[ \t]*(?:fi|done|esac)[ \t]*$", re.M)),
+    ("braces", re.compile(r"^#include|\{[ \t]*$", re.M)),
 )
 _ABOVE = ("#", "//", "--", "/*", "*", "@")
 _BLANK = re.compile(r"\n[ \t\r]*\n\s*")
