@@ -156,12 +156,11 @@ def _parameter(one: dict[str, Any]) -> tuple[object, ...]:
     return f"`{one['name']}`", kind, default, one["description"]
 
 
-PAGES = {
-    "cli.md": cli_page,
-    "config.md": config_page,
-    "tools.md": tools_page,
-    "globals.md": lambda: globals_page(page, table),
-}
+def _globals_page() -> str:
+    return globals_page(page, table)
+
+
+PAGES = {"cli.md": cli_page, "config.md": config_page, "tools.md": tools_page, "globals.md": _globals_page}
 
 
 def render() -> dict[str, str]:

@@ -49,7 +49,7 @@ class Desk:
         self.folder = folder
         self.package = folder / "package"
         work, programs = folder / "work", folder / "bin"
-        work.mkdir()
+        work.mkdir(parents=True)
         programs.mkdir()
         for program, words in (("llmspell", " -m llmspell"), ("python", "")):
             shim = programs / program
@@ -105,6 +105,13 @@ def test_every_code_block_of_a_guide_runs(page, tmp_path):
             problems.append(f"{name(page)}:{line} wrote:\n{written}")
     assert count > 0
     assert not problems, "\n".join(problems)
+
+
+def test_the_python_of_the_readme_runs(tmp_path):
+    found = [code for _, language, code, _ in blocks(ROOT / "README.md") if language == "python"]
+    assert found
+    for number, code in enumerate(found):
+        Desk(tmp_path / str(number)).run("python", code, number)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
