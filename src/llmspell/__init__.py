@@ -1,4 +1,4 @@
-"""llmspell: sandboxed Lua spells that orchestrate language models. Public names load lazily; importing costs nothing."""
+"""llmspell: sandboxed Lua spells that orchestrate language models. Public names load at first use."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmspell._core import VectorIndex
 from llmspell.app import App
 from llmspell.base.context import Context
+from llmspell.base.offload import offload
 from llmspell.config import Config, load
 from llmspell.lua.engine import Interpreter
 from llmspell.lua.engine import Outcome as EngineOutcome
@@ -66,7 +67,7 @@ class Outcome:
 
 
 @asynccontextmanager
-async def open(  # noqa: A001 - `llmspell.open` reads as what it does
+async def open(
     config: Config | Mapping[str, Any] | str | Path | None = None,
     *,
     home: str | Path | None = None,
@@ -118,7 +119,7 @@ async def run(
             return await run(source, app=own, args=args, sandbox=sandbox, limits=limits, budget=budget)
     stdout, stderr = io.BytesIO(), io.BytesIO()
     path = source if isinstance(source, Path) else None
-    text = source.read_bytes() if isinstance(source, Path) else source.encode()
+    text = await offload(_source, source)
     given = args if isinstance(args, dict) else list(args)
     interp = Interpreter(
         app, profile=sandbox, limits=limits, script=path, args=given, stdout=stdout, stderr=stderr, budget=budget
@@ -128,6 +129,10 @@ async def run(
     finally:
         await interp.close()
     return Outcome(outcome, stdout.getvalue(), stderr.getvalue())
+
+
+def _source(source: str | Path) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source.encode()
 
 
 def run_sync(awaitable: Awaitable[T]) -> T:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 
+from llmspell.errors import ComponentError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-
-from llmspell.errors import ComponentError
 
 
 def canonical(name: str) -> str:
