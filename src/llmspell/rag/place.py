@@ -30,10 +30,10 @@ def scope_text(
     """
     named = []
     if scope:
-        named.append(_canonical(f"{scope}:{scope_id}" if scope_id and scope != "global" else scope))
-    if tenant_id:
+        named.append(_canonical(f"{scope}:{scope_id}" if scope_id is not None and scope != "global" else scope))
+    if tenant_id is not None:
         named.append(_canonical(f"tenant:{tenant_id}"))
-    if session_id:
+    if session_id is not None:
         named.append(_canonical(f"session:{session_id}"))
     if len(set(named)) > 1:
         raise InvalidScope(

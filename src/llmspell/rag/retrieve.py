@@ -161,6 +161,8 @@ class Retrieval:
             )
             return items
         except LLMSpellError as error:
+            if error.kind in ("cancelled", "resource_limit"):
+                raise
             self._warnings.append(f"rerank: {error.message}; the fused order is kept")
             return items
         return self._answered(items, answer)

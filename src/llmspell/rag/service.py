@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmspell import embedders
 from llmspell._core import count_tokens
 from llmspell.base.offload import offload
-from llmspell.errors import ConfigurationError, EmbedderMismatch, InvalidArgument, NotFound
+from llmspell.errors import ConfigurationError, EmbedderMismatch, InvalidArgument
 from llmspell.rag import chunking, documents, sessions
 from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
@@ -72,7 +72,7 @@ class Rag:
         """Return where documents are meant to be. The collection of a session is the session's scope."""
         self._check_enabled()
         text = scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id)
-        name = collection or self.config.default_collection
+        name = self.config.default_collection if collection is None else collection
         session = session_of(name)
         base = self._catalog.find(self.config.default_collection) if session is not None else None
         if session is not None and base is not None and sessions.find(base, session) is not None:
@@ -288,14 +288,11 @@ class Rag:
         return sorted(listed, key=lambda item: str(item["name"]))
 
     async def drop_collection(self, name: str) -> int:
-        """Remove a collection; return how many vectors it had. Raises NotFound."""
+        """Remove a collection; return how many vectors it had, 0 where there is none."""
         where = self.place(collection=name)
         if where.scope.startswith("session:"):
             return self.cleanup_scope(where.scope)
-        removed = await offload(self._catalog.drop, name)
-        if removed is None:
-            raise NotFound(f"there is no collection {name!r}", details={"collection": name})
-        return removed
+        return await offload(self._catalog.drop, name)
 
     def _base(self) -> Collection:
         return self._made(self.config.default_collection)[0]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX = "session:"
 MAX_SESSIONS = 1000
-DEFAULT_TTL_S = 3600.0
+DEFAULT_TTL_S = 3600
 
 
 def check_id(session: Any) -> str:
@@ -27,7 +27,7 @@ def check_id(session: Any) -> str:
     return session
 
 
-def seconds(value: Any, name: str) -> float | None:
+def seconds(value: Any, name: str) -> int | float | None:
     """Return a length of time, None for endless. Raises InvalidArgument."""
     if value is None or value is False:
         return None
@@ -35,7 +35,7 @@ def seconds(value: Any, name: str) -> float | None:
         raise InvalidArgument(
             f"{name} is a number of seconds above 0, got {value!r}", details={"name": name, "value": value}
         )
-    return float(value)
+    return value
 
 
 def find(collection: Collection, session: str) -> dict[str, Any] | None:

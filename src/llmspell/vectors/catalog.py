@@ -100,11 +100,11 @@ class Catalog:
         # A dot is in no name: such a folder is one whose removal was interrupted.
         return [file for file in self.folder.glob(f"*/{FILE}") if "." not in file.parent.name and file.stat().st_size]
 
-    def drop(self, name: str) -> int | None:
-        """Remove a collection with its file; return how many vectors it had, None where there is none."""
+    def drop(self, name: str) -> int:
+        """Remove a collection with its file; return how many vectors it had, 0 where there is none."""
         found = self.find(name)
         if found is None:
-            return None
+            return 0
         vectors = int(found.stats()["vectors"])
         with self._lock:
             self._opened.pop(name, None)

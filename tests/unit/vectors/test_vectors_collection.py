@@ -114,7 +114,8 @@ def test_scopes_see_nothing_of_each_other_not_even_in_scores(made):
     made.put("tenant:b", [entry(f"x{n}", ["zebra zebra"]) for n in range(50)])
     after = [hit.scores for hit in made.search("tenant:a", Query(k=5, words="zebra"))[0]]
     assert before == after
-    assert ids(made.search("tenant:a", Query(k=99, vector=vector(1)))) and made.stats("tenant:a")["documents"] == 3
+    assert ids(made.search("tenant:a", Query(k=99, vector=vector(1))))
+    assert made.stats("tenant:a")["documents"] == 3
     assert made.get("tenant:a", "x1") is None
     assert made.delete("tenant:a", ["x1"]) == 0
     assert made.delete_scope("tenant:a")["vectors"] == 3
@@ -258,11 +259,16 @@ def test_a_killed_process_leaves_whole_documents_only(tmp_path):
     program = textwrap.dedent(f"""
         import numpy as np
         from llmspell.vectors import Collection, Entry, Part, Recorded
-        made = Collection("c", {path!r}, recorded=Recorded(embedder="t", embedder_id="t", dimensions=16, metric="cosine", created=1.0))
+        recorded = Recorded(embedder="t", embedder_id="t", dimensions=16, metric="cosine", created=1.0)
+        made = Collection("c", {path!r}, recorded=recorded)
+        rows = np.ones((5, 16), np.float32)
         number = 0
         while True:
-            made.put("global", [Entry(id=f"d{{n}}", parts=[Part(f"part {{n}} {{i}} ", i * 9, 2) for i in range(5)], digest=b"x",
-                     vectors=np.ones((5, 16), np.float32), ingested=1.0) for n in range(number, number + 20)])
+            batch = []
+            for n in range(number, number + 20):
+                parts = [Part(f"part {{n}} {{i}} ", i * 9, 2) for i in range(5)]
+                batch.append(Entry(id=f"d{{n}}", parts=parts, digest=b"x", vectors=rows, ingested=1.0))
+            made.put("global", batch)
             number += 20
             print(number, flush=True)
     """)

@@ -19,13 +19,31 @@ ITEM = {
 @pytest.mark.parametrize(
     "spec",
     [
-        {"lang": "en"}, {"lang": ["de", "en"]}, {"year": {"gte": 2020}}, {"year": {"gt": 2019, "lt": 2021}},
-        {"year": {"$in": [1, 2020]}}, {"year": 2020.0}, {"year": {"ne": 1}}, {"none": {"ne": 1}}, {"none": {"nin": [1]}},
-        {"none": {"exists": False}}, {"lang": {"exists": True}}, {"tags": {"contains": "a"}}, {"lang": {"contains": "n"}},
-        {"deep.x.y": 1}, {"dot.ted": 5}, {"or": [{"lang": "de"}, {"year": 2020}]}, {"and": [{"lang": "en"}, {"flag": True}]},
-        {"not": {"lang": "de"}}, {"$not": {"none": 1}}, {"lang": {"prefix": "e"}}, {"lang": {"lte": "en"}}, {}, {"half": {"lt": 1}},
+        {"lang": "en"},
+        {"lang": ["de", "en"]},
+        {"year": {"gte": 2020}},
+        {"year": {"gt": 2019, "lt": 2021}},
+        {"year": {"$in": [1, 2020]}},
+        {"year": 2020.0},
+        {"year": {"ne": 1}},
+        {"none": {"ne": 1}},
+        {"none": {"nin": [1]}},
+        {"none": {"exists": False}},
+        {"lang": {"exists": True}},
+        {"tags": {"contains": "a"}},
+        {"lang": {"contains": "n"}},
+        {"deep.x.y": 1},
+        {"dot.ted": 5},
+        {"or": [{"lang": "de"}, {"year": 2020}]},
+        {"and": [{"lang": "en"}, {"flag": True}]},
+        {"not": {"lang": "de"}},
+        {"$not": {"none": 1}},
+        {"lang": {"prefix": "e"}},
+        {"lang": {"lte": "en"}},
+        {},
+        {"half": {"lt": 1}},
     ],
-)  # fmt: skip
+)
 def test_a_filter_matches(spec):
     assert compile_filter(spec)(ITEM)
 
@@ -33,11 +51,25 @@ def test_a_filter_matches(spec):
 @pytest.mark.parametrize(
     "spec",
     [
-        {"lang": "de"}, {"flag": 1}, {"year": True}, {"year": "2020"}, {"none": 1}, {"none": {"gt": 0}}, {"lang": []},
-        {"year": {"gt": 2020}}, {"lang": {"gt": 1}}, {"tags": "a"}, {"tags": {"contains": "c"}}, {"deep.x.z": 1},
-        {"lang": "en", "year": 1}, {"or": []}, {"flag": {"gt": 0}}, {"lang": {"nin": ["en"]}}, {"year": {"contains": 2}},
+        {"lang": "de"},
+        {"flag": 1},
+        {"year": True},
+        {"year": "2020"},
+        {"none": 1},
+        {"none": {"gt": 0}},
+        {"lang": []},
+        {"year": {"gt": 2020}},
+        {"lang": {"gt": 1}},
+        {"tags": "a"},
+        {"tags": {"contains": "c"}},
+        {"deep.x.z": 1},
+        {"lang": "en", "year": 1},
+        {"or": []},
+        {"flag": {"gt": 0}},
+        {"lang": {"nin": ["en"]}},
+        {"year": {"contains": 2}},
     ],
-)  # fmt: skip
+)
 def test_a_filter_does_not_match(spec):
     assert not compile_filter(spec)(ITEM)
 

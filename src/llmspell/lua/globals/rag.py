@@ -74,7 +74,7 @@ class Global:
         placed = {name: str(value) for name, value in given.items()}
         if not placed.keys() & {"scope", "tenant_id", "session_id"}:
             placed |= self._scope
-        if "collection" not in placed and self._stated.get("collection"):
+        if "collection" not in placed and "session_id" not in placed and self._stated.get("collection"):
             placed["collection"] = self._stated["collection"]
         return placed
 
