@@ -18,7 +18,7 @@ from llmspell.errors import LimitExceeded, LLMSpellError
 from llmspell.rag import chunking
 from llmspell.rag.documents import read
 from llmspell.rag.results import IngestProgress, IngestResult
-from llmspell.vectors.records import Entry, Part
+from llmspell.vectors.records import Part, Stored
 
 if TYPE_CHECKING:
     from llmspell.embedders._base import Embedder
@@ -187,8 +187,10 @@ class Ingestion:
             await told
 
 
-def _entry(document: Document, digest: bytes, parts: list[Part], vectors: Any, now: float, life: float | None) -> Entry:
-    return Entry(
+def _entry(
+    document: Document, digest: bytes, parts: list[Part], vectors: Any, now: float, life: float | None
+) -> Stored:
+    return Stored(
         id=document.id,
         parts=parts,
         vectors=vectors,

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from llmspell.vectors.catalog import Catalog
     from llmspell.vectors.collection import Collection
     from llmspell.vectors.filters import compile_filter
-    from llmspell.vectors.records import Entry, Found, Part, Query, Recorded
+    from llmspell.vectors.records import Found, Part, Query, Recorded, Stored
 
-__all__ = ["Catalog", "Collection", "Entry", "Found", "Part", "Query", "Recorded", "compile_filter"]
+__all__ = ["Catalog", "Collection", "Found", "Part", "Query", "Recorded", "Stored", "compile_filter"]
 
 _HOMES = {
     "Catalog": "catalog",
     "Collection": "collection",
-    "Entry": "records",
+    "Stored": "records",
     "Found": "records",
     "Part": "records",
     "Query": "records",

@@ -23,7 +23,7 @@ from llmspell.vectors.searching import search
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmspell.vectors.records import Entry, Found, Query, Recorded
+    from llmspell.vectors.records import Found, Query, Recorded, Stored
 
 T = TypeVar("T")
 _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
@@ -125,7 +125,7 @@ class Collection:
             lexical.add(connection, number, connection.execute(statement, (number,)).fetchall())
             self._indexes.drop(old)
 
-    def put(self, scope: str, entries: Sequence[Entry]) -> None:
+    def put(self, scope: str, entries: Sequence[Stored]) -> None:
         """Store documents, all or none; one with a known id replaces the old one. Raises DimensionMismatch."""
         for entry in entries:
             if entry.vectors.shape != (len(entry.parts), self.recorded.dimensions):
@@ -135,7 +135,7 @@ class Collection:
                 )
         self._healing(scope, lambda: self._put(scope, entries))
 
-    def _put(self, scope: str, entries: Sequence[Entry]) -> None:
+    def _put(self, scope: str, entries: Sequence[Stored]) -> None:
         with self._open(write=True) as connection:
             number = self._scope(connection, scope)
             if number is None:
@@ -145,7 +145,7 @@ class Collection:
                 created = self._take_out(connection, number, "id = ?", [entry.id])
                 self._put_one(connection, number, entry, created if created is not None else entry.ingested)
 
-    def _put_one(self, connection: sqlite3.Connection, scope: int, entry: Entry, created: float) -> None:
+    def _put_one(self, connection: sqlite3.Connection, scope: int, entry: Stored, created: float) -> None:
         size = sum(len(part.text.encode()) for part in entry.parts) + entry.vectors.nbytes
         cursor = connection.execute(
             "INSERT INTO documents(scope, id, digest, metadata, source, event_time, ingested, created, expires, chunks,"

@@ -22,7 +22,7 @@ class Part(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """One document to store, whole. vectors: float32 of shape (len(parts), dim). digest: tells equal content."""
 
     id: str

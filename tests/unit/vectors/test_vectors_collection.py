@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from llmspell.errors import CorruptData, DimensionMismatch, InvalidArgument
-from llmspell.vectors import Catalog, Collection, Entry, Part, Query, Recorded, compile_filter
+from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, compile_filter
 
 DIM = 16
 RECORDED = Recorded(embedder="t", embedder_id="t", dimensions=DIM, metric="cosine", created=1.0)
@@ -27,7 +27,7 @@ def entry(ident, texts=("some words",), vectors=None, **more):
     for text in texts:
         parts.append(Part(text, at, 2))
         at += len(text)
-    return Entry(id=ident, parts=parts, vectors=rows, digest=b"d", ingested=more.pop("ingested", time.time()), **more)
+    return Stored(id=ident, parts=parts, vectors=rows, digest=b"d", ingested=more.pop("ingested", time.time()), **more)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_document_comes_back_with_its_whole_text(made):
     vectors = RNG.normal(size=(3, DIM)).astype(np.float32)
     made.put(
         "global",
-        [Entry(id="a", parts=parts, vectors=vectors, digest=b"", metadata={"k": [1, {"x": None}]}, ingested=1.0)],
+        [Stored(id="a", parts=parts, vectors=vectors, digest=b"", metadata={"k": [1, {"x": None}]}, ingested=1.0)],
     )
     found = made.get("global", "a")
     assert found["content"] == "Hello wo world!"
@@ -204,7 +204,7 @@ def test_a_failed_put_leaves_nothing(made):
             "global",
             [
                 entry("b"),
-                Entry(id="c", parts=[Part("x", 0, 1)], vectors=np.ones((1, 3), np.float32), digest=b"", ingested=1.0),
+                Stored(id="c", parts=[Part("x", 0, 1)], vectors=np.ones((1, 3), np.float32), digest=b"", ingested=1.0),
             ],
         )
     assert [row["id"] for row in made.documents("global", limit=9)] == ["a"]
@@ -258,7 +258,7 @@ def test_a_killed_process_leaves_whole_documents_only(tmp_path):
     path = str(tmp_path / "c" / "data.db")
     program = textwrap.dedent(f"""
         import numpy as np
-        from llmspell.vectors import Collection, Entry, Part, Recorded
+        from llmspell.vectors import Collection, Stored, Part, Recorded
         recorded = Recorded(embedder="t", embedder_id="t", dimensions=16, metric="cosine", created=1.0)
         made = Collection("c", {path!r}, recorded=recorded)
         rows = np.ones((5, 16), np.float32)
@@ -267,7 +267,7 @@ def test_a_killed_process_leaves_whole_documents_only(tmp_path):
             batch = []
             for n in range(number, number + 20):
                 parts = [Part(f"part {{n}} {{i}} ", i * 9, 2) for i in range(5)]
-                batch.append(Entry(id=f"d{{n}}", parts=parts, digest=b"x", vectors=rows, ingested=1.0))
+                batch.append(Stored(id=f"d{{n}}", parts=parts, digest=b"x", vectors=rows, ingested=1.0))
             made.put("global", batch)
             number += 20
             print(number, flush=True)
@@ -301,7 +301,7 @@ def test_six_thousand_vectors_load_fast(tmp_path):
     made.put(
         "global",
         [
-            Entry(id=f"d{n}", parts=[Part("x", 0, 1)], vectors=rows[n : n + 1], digest=b"", ingested=1.0)
+            Stored(id=f"d{n}", parts=[Part("x", 0, 1)], vectors=rows[n : n + 1], digest=b"", ingested=1.0)
             for n in range(6000)
         ],
     )
