@@ -121,7 +121,7 @@ class App:
                 await service.close()
 
 
-class Scope(App):
+class LocalApp(App):
     """The App as the scripts of one interpreter see it: with the configuration they changed for themselves.
 
     Stores, metrics and effects are the process's own. Services that read what scripts may change (files, network,
@@ -248,7 +248,7 @@ class Lane:
         self.arguments: Any = None
         self.scheduler: Any = None
         self.session_id: str | None = None
-        self.scope = Scope(app, lambda: self.config)
+        self.local = LocalApp(app, lambda: self.config)
         self._folder: Path | None = None
 
     @cached_property
@@ -267,17 +267,17 @@ class Lane:
     @cached_property
     def tools(self) -> Tools:
         """Tools of this interpreter: the bundled ones and those its scripts register."""
-        return make_tools(self.scope)
+        return make_tools(self.local)
 
     @cached_property
     def _agents(self) -> Agents:
-        return make_agents(self.scope, self.tools, self)
+        return make_agents(self.local, self.tools, self)
 
     @property
     def agents(self) -> Agents:
         """Agents of this interpreter; those built from now on use the providers configured now."""
         agents = self._agents
-        agents.providers = self.scope.providers
+        agents.providers = self.local.providers
         return agents
 
     @cached_property
@@ -333,7 +333,7 @@ class Lane:
         """Close the agents and what scripts configured for themselves, and remove the temporary folder."""
         if "_agents" in self.__dict__:
             self._agents.close()
-        await self.scope.close()
+        await self.local.close()
         if self._folder is not None:
             import shutil
 

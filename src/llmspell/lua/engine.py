@@ -121,7 +121,7 @@ class Interpreter:
         self._guard = Guard(str(folder.parent / "_core" / "_guard.so"))
         self._guard.attach(lua54.__file__)
         self._crossing = Crossing(lambda: self._guard.tripped)
-        Host(self.lane.scope, self.lane, self._crossing.methods, REGISTRY)
+        Host(self.lane.local, self.lane, self._crossing.methods, REGISTRY)
         self._runtime = lua54.LuaRuntime(
             encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False,
             attribute_handlers=(_refuse, _refuse),

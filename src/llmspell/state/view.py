@@ -7,6 +7,7 @@ is in microseconds since 1970 UTC below this file and in seconds, or an aware da
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,7 @@ class Entry(NamedTuple):
     size: int
 
 
-class View:
+class View(ABC):
     """Values by scope and key. Scope texts are those of `base.scope`; raises InvalidScope and InvalidKey."""
 
     MISSING = MISSING
@@ -51,17 +52,17 @@ class View:
     def __init__(self, coding: Coding) -> None:
         self._coding = coding
 
-    def _rows(self, keys: Sequence[bytes]) -> list[Row | None]:
-        raise NotImplementedError
+    @abstractmethod
+    def _rows(self, keys: Sequence[bytes]) -> list[Row | None]: ...
 
-    def _scan(self, low: bytes, high: bytes, limit: int | None = None) -> Iterator[Row]:
-        raise NotImplementedError
+    @abstractmethod
+    def _scan(self, low: bytes, high: bytes, limit: int | None = None) -> Iterator[Row]: ...
 
-    def _write(self, ops: Sequence[Op], durability: str | None = None) -> list[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, ops: Sequence[Op], durability: str | None = None) -> list[int]: ...
 
-    def _edit(self, keys: Sequence[bytes], compute: Compute, durability: str | None = None) -> list[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def _edit(self, keys: Sequence[bytes], compute: Compute, durability: str | None = None) -> list[int]: ...
 
     def get(self, key: str, default: Any = None, *, scope: str = "global", inherit: bool = False) -> Any:
         """Return the value of `key`, a private copy; see `load`."""
