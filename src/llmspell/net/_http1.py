@@ -7,9 +7,13 @@ from typing import NamedTuple
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_WIRE_BYTES = 2 * MAX_BODY_BYTES
+"""Of everything that is read for one answer: interim answers, lines of chunks and trailers cost time too."""
+MAX_CHUNK_LINE_BYTES = 4096
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\-]+")
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
+_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Malformed(Exception):  # noqa: N818 - never leaves net; the connection turns it into a NetworkError
@@ -37,14 +41,17 @@ class Parser:
         self._length: int | None = None
         self._chunked = False
         self._keep = False
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._body = bytearray()
+        self._fed = 0
         self._left = 0
         self._ending = False
 
     def feed(self, data: bytes) -> Answer | None:
         """Return the answer if `data` completes it. Raises Malformed."""
         self.begun = True
+        self._fed += len(data)
+        if self._fed > MAX_WIRE_BYTES:
+            raise Malformed(f"sent more than {MAX_WIRE_BYTES} bytes for one answer")
         self._data = self._data + data if self._data else data
         while not self._status:
             if not self._head():
@@ -61,6 +68,9 @@ class Parser:
                 self._length -= len(self._data)
                 self._data = b""
             return None
+        if not self._body:
+            self.rest = self._data[self._length :]
+            return Answer(self._status, self._headers, self._data[: self._length], self._keep)
         self._collect(self._data[: self._length])
         self.rest = self._data[self._length :]
         return self._answer()
@@ -73,15 +83,12 @@ class Parser:
         return None
 
     def _answer(self) -> Answer:
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return Answer(self._status, self._headers, body, self._keep)
+        return Answer(self._status, self._headers, bytes(self._body), self._keep)
 
     def _collect(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > MAX_BODY_BYTES:
+        if len(self._body) + len(piece) > MAX_BODY_BYTES:
             raise Malformed(f"sent more than {MAX_BODY_BYTES} bytes")
-        if piece:
-            self._pieces.append(piece)
+        self._body += piece
 
     def _head(self) -> bool:
         """Read the head; False if it is not whole. Interim answers (1xx) are passed over."""
@@ -106,11 +113,15 @@ class Parser:
         lengths = set()
         for line in lines:
             name, colon, value = line.decode("utf-8", "surrogateescape").partition(":")
-            if not colon or not _NAME.fullmatch(name):
+            if not colon or not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
                 raise Malformed("sent a malformed header")
             name, value = name.lower(), value.strip(" \t")
             if name == "content-length":
                 lengths.add(value)
+            elif name == "transfer-encoding" and name in headers:
+                raise Malformed("sent a body with unclear length")
+            elif name == "connection" and name in headers:
+                headers[name] += f", {value}"
             headers.setdefault(name, value)
         self._frame(status, lengths, old=match[1] == b"0")
         return True
@@ -128,7 +139,7 @@ class Parser:
         if status in (204, 304):
             self._length, self._chunked = 0, False
         elif self._chunked:
-            self._keep = self._keep and not lengths
+            self._keep = self._keep and not lengths and not old
         elif lengths:
             text = lengths.pop()
             if not (text.isascii() and text.isdigit() and len(text) < 16):
@@ -139,34 +150,38 @@ class Parser:
 
     def _chunks(self) -> Answer | None:
         """Take what there is of the chunks; the answer after the last one and its trailers."""
+        data, at = self._data, 0
         while True:
             if self._left:
-                piece = self._data[: self._left]
+                piece = data[at : at + self._left]
                 self._collect(piece)
+                at += len(piece)
                 self._left -= len(piece)
-                self._data = self._data[len(piece) :]
                 if self._left:
-                    return None
+                    break
                 self._ending = True
             if self._ending:
-                if len(self._data) < 2:
-                    return None
-                if not self._data.startswith(b"\r\n"):
+                if len(data) - at < 2:
+                    break
+                if not data.startswith(b"\r\n", at):
                     raise Malformed("sent a malformed chunk")
-                self._data = self._data[2:]
+                at += 2
                 self._ending = False
-            line_end = self._data.find(b"\r\n")
-            if line_end < 0:
-                if len(self._data) > MAX_HEAD_BYTES:
+            end = data.find(b"\r\n", at, at + MAX_CHUNK_LINE_BYTES)
+            if end < 0:
+                if len(data) - at >= MAX_CHUNK_LINE_BYTES:
                     raise Malformed("sent a malformed chunk")
-                return None
-            size = self._data[:line_end].partition(b";")[0].strip()
+                break
+            size = data[at:end].partition(b";")[0].rstrip(b" \t")
             if not _SIZE.fullmatch(size):
                 raise Malformed("sent a malformed chunk")
             self._left = int(size, 16)
             if not self._left:
-                return self._trailers(line_end + 2)
-            self._data = self._data[line_end + 2 :]
+                self._data = data[at:]
+                return self._trailers(end + 2 - at)
+            at = end + 2
+        self._data = data[at:]
+        return None
 
     def _trailers(self, start: int) -> Answer | None:
         if self._data[start : start + 2] == b"\r\n":

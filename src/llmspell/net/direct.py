@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from llmspell.errors import LLMSpellError, NetworkError
+from llmspell.errors import InvalidArgument, LLMSpellError, NetworkError
 from llmspell.errors import TimeoutError as TimedOut
 from llmspell.net._http1 import MAX_BODY_BYTES, Answer, Malformed, Parser
 from llmspell.net.outgoing import check_headers
@@ -68,9 +68,8 @@ class DirectPool:
         if connection is None:
             connection = await self._connect(loop, target, timeout_s)
         answer = await connection.exchange(loop, b"%b%d\r\n\r\n%b" % (head, len(body), body), deadline - monotonic())
-        if connection.reusable:
-            connection.idle_since = monotonic()
-            waiting.append(connection)
+        if connection.reusable and idle.get(origin) is waiting:
+            _give(waiting, connection)
         else:
             connection.close()
         return _inflated(answer, target.host)
@@ -85,6 +84,8 @@ class DirectPool:
                         connection.close()
                     elif not loop.is_closed():
                         loop.call_soon_threadsafe(connection.close)
+            # What is under way finds no place to wait in and is closed.
+            origins.clear()
         self._idle.clear()
 
     def _head(self, method: str, target: Target, headers: Mapping[str, str]) -> bytes:
@@ -98,9 +99,14 @@ class DirectPool:
             f"{method} {target.url.raw_path_qs} HTTP/1.1",
             f"Host: {host}" if usual else f"Host: {host}:{target.port}",
         ]
-        given = {"User-Agent": self._agent, **check_headers(headers)}
+        given = check_headers(headers)
+        if not any(name.lower() == "user-agent" for name in given):
+            lines.append(f"User-Agent: {self._agent}")
         lines += [f"{name}: {value}" for name, value in given.items()]
-        head = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("utf-8", "surrogateescape")
+        try:
+            head = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise InvalidArgument("headers: a value is no valid text", details={"name": "headers"}) from error
         if len(self._heads) >= _MAX_HEADS:
             self._heads.clear()
         self._heads[(method, url)] = (headers, head)
@@ -112,7 +118,7 @@ class DirectPool:
         try:
             async with asyncio.timeout(limit_s):
                 addresses = [str(target.address)] if target.address is not None else await self._resolve(target)
-                return await self._open(loop, target, addresses)
+                return await self._open(loop, target, addresses, limit_s)
         except LLMSpellError:
             raise
         except TimeoutError as error:
@@ -135,21 +141,26 @@ class DirectPool:
         )
         return [result["host"] for result in await resolver.resolve(target.host, target.port)]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, target: Target, addresses: list[str]) -> _Connection:
+    async def _open(
+        self, loop: asyncio.AbstractEventLoop, target: Target, addresses: list[str], limit_s: float
+    ) -> _Connection:
         secure = target.scheme == "https"
         for number, address in enumerate(addresses, 1):
+            left = len(addresses) - number
             try:
-                _, made = await loop.create_connection(
-                    lambda: _Connection(target.host),
-                    address,
-                    target.port,
-                    ssl=self._context() if secure else None,
-                    server_hostname=target.host if secure else None,
-                )
+                # A dead address may not use up the time of the others.
+                async with asyncio.timeout(limit_s / (left + 1) if left else None):
+                    _, made = await loop.create_connection(
+                        lambda: _Connection(target.host),
+                        address,
+                        target.port,
+                        ssl=self._context() if secure else None,
+                        server_hostname=target.host if secure else None,
+                    )
             except ssl.SSLError:
                 raise
-            except OSError:
-                if number == len(addresses):
+            except OSError:  # and TimeoutError, which is one
+                if not left:
                     raise
             else:
                 connection: _Connection = made
@@ -180,6 +191,9 @@ class _Connection(asyncio.Protocol):
         """Write `request` and return the answer to it; the connection is closed on any failure."""
         assert self._transport is not None
         self.reusable = False
+        if not self.alive:
+            self.close()
+            raise NetworkError(f"{self._host} closed the connection", code="disconnected")
         self._parser = Parser()
         waiter: asyncio.Future[Answer] = loop.create_future()
         self._waiter = waiter
@@ -187,15 +201,23 @@ class _Connection(asyncio.Protocol):
         try:
             self._transport.write(request)
             return await waiter
+        except BaseException:
+            # Also a cancellation that comes together with the answer.
+            self.close()
+            raise
         finally:
             timer.cancel()
             self._waiter = self._parser = None
-            if not self.reusable:
-                self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether neither side has begun to close."""
+        return not (self.closed or self._transport is None or self._transport.is_closing())
 
     def close(self) -> None:
         """Close at once."""
         self.closed = True
+        self.reusable = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -232,9 +254,13 @@ class _Connection(asyncio.Protocol):
 
     def _done(self, answer: Answer, *, keep: bool) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self.reusable = keep and not self.closed
+            # An answer that came before the request was sent whole leaves a connection nobody can trust.
+            self.reusable = keep and self.alive and not self._unsent()
             self._parser = None
             self._waiter.set_result(answer)
+
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _fail(self, error: LLMSpellError) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -250,10 +276,19 @@ def _take(waiting: list[_Connection]) -> _Connection | None:
     oldest = monotonic() - KEEP_ALIVE_S
     while waiting:
         connection = waiting.pop()
-        if not connection.closed and connection.idle_since > oldest:
+        if connection.alive and connection.idle_since > oldest:
             return connection
         connection.close()
     return None
+
+
+def _give(waiting: list[_Connection], connection: _Connection) -> None:
+    """Put a connection to the idle ones, and drop those nobody asked for in time: the last ones are taken first."""
+    now = monotonic()
+    connection.idle_since = now
+    while waiting and waiting[0].idle_since < now - KEEP_ALIVE_S:
+        waiting.pop(0).close()
+    waiting.append(connection)
 
 
 def _inflated(answer: Answer, host: str) -> Answer:
