@@ -9,7 +9,6 @@ local function ping(name)
   return ("%s answered after %d ms"):format(name, delay[name])
 end
 
-local started = Utils.monotonic_ms()
 local checks = {}
 for i, name in ipairs(services) do
   checks[i] = function() return Async.timeout(400, ping, name) end
@@ -20,6 +19,5 @@ end
 
 local names = Async.map(services, string.upper)
 print(table.concat(names, " "))
-local value, index = Async.race { function() return ping("search") end, function() return ping("billing") end }
+local value, index = Async.race { function() return ping("archive") end, function() return ping("billing") end }
 print("first of the race is #" .. index, value)
-print("all within a second", Utils.monotonic_ms() - started < 1000)
