@@ -15,15 +15,15 @@ from llmspell._core import count_tokens
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument, LLMSpellError, ValidationError
 from llmspell.rag.documents import window
-from llmspell.rag.place import Place
 from llmspell.rag.rerank import Order, Rerank, mmr
 from llmspell.rag.results import SearchItem, SearchResult
-from llmspell.vectors.filters import compile_filter
+from llmspell.vectors.filters import compile_filter, required_texts
 from llmspell.vectors.records import Query
 
 if TYPE_CHECKING:
     from llmspell.config.model import Retrieval as Settings
     from llmspell.embedders._base import Embedder
+    from llmspell.rag.place import Place
     from llmspell.vectors.collection import Collection
     from llmspell.vectors.records import Found
 
@@ -67,6 +67,7 @@ class Retrieval:
             )
         self._settings = settings
         self._matches = compile_filter(filters) if filters else None
+        self._texts = required_texts(filters) if filters else []
         self._threshold = _threshold(settings.threshold if threshold is None else threshold)
         self._weights = _weights(settings, fusion, weights)
         self._order = Order(settings.rerank if rerank is None else rerank)
@@ -115,6 +116,7 @@ class Retrieval:
             vector=vector,
             words=None if self.mode == "vector" else self.query,
             matches=self._matches,
+            texts=self._texts,
             threshold=self._threshold,
             event_time=self._event_time,
             ingested=self._ingested,
@@ -226,8 +228,3 @@ def _weights(settings: Settings, fusion: str | None, given: Mapping[str, Any] | 
     if not any(weights.values()):
         raise InvalidArgument("weights: at least one is above 0", details={"name": "weights"})
     return {name: float(weight) for name, weight in weights.items()}
-
-
-def check_settings(settings: Settings, *, k: Any, mode: Any, threshold: Any) -> None:
-    """Raise what a search with these settings would."""
-    Retrieval(settings, Place("default", "global"), "query", k=k, mode=mode, threshold=threshold)

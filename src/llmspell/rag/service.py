@@ -12,7 +12,7 @@ from llmspell import embedders
 from llmspell._core import count_tokens
 from llmspell.base.offload import offload
 from llmspell.errors import ConfigurationError, EmbedderMismatch, InvalidArgument
-from llmspell.rag import chunking, documents, sessions
+from llmspell.rag import chunking, documents, folders, sessions, stats
 from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.rag.retrieve import Retrieval
@@ -204,6 +204,14 @@ class Rag:
         self._check_enabled()
         return await self.embedder(embedder, dimensions).embed(texts)
 
+    def check_search(self, **options: Any) -> None:
+        """Raise what a search with these options would."""
+        Retrieval(self.config.retrieval, Place(self.config.default_collection, "global"), "query", **options)
+
+    def read_files(self, given: Sequence[Any], access: Any, *, extra_roots: Sequence[Path] = ()) -> list[Any]:
+        """Return documents with the text of those that have a `path`; access: a `security.FileAccess`."""
+        return folders.expanded(given, access, extra_roots=extra_roots)
+
     def chunk(self, text: str, **given: Any) -> list[Chunk]:
         """Return the chunks of a text; given: strategy, chunk_size, overlap, min_chunk_size, max_chunk_size."""
         return chunking.chunks(text, _recipe(self.config.chunking, given))
@@ -280,11 +288,11 @@ class Rag:
             if found is None:
                 continue
             counts = found.stats()
-            listed.append(_listed(name, found, counts))
+            listed.append(stats.listed(name, found, counts))
             if name == self.config.default_collection:
                 for session in sessions.names(found):
                     counts = found.stats(f"session:{session}")
-                    listed.append(_listed(f"{SESSION_COLLECTION}{session}", found, counts))
+                    listed.append(stats.listed(f"{SESSION_COLLECTION}{session}", found, counts))
         return sorted(listed, key=lambda item: str(item["name"]))
 
     async def drop_collection(self, name: str) -> int:
@@ -353,29 +361,8 @@ class Rag:
         whole = scope is None and where.scope == "global"
         found = self._catalog.find(where.collection)
         counts: dict[str, Any] = {} if found is None else found.stats(None if whole else where.scope)
-        counted = {
-            name: sum(
-                amount
-                for (at, inside, what), amount in self._counters.items()
-                if what == name and at == where.collection and (whole or inside == where.scope)
-            )
-            for name in ("embeddings_generated", "embedding_tokens", "searches_performed")
-        }
-        size = counts.get("bytes", 0)
-        return {
-            "total_vectors": counts.get("vectors", 0),
-            "total_chunks": counts.get("chunks", 0),
-            "total_documents": counts.get("documents", 0),
-            "total_storage_bytes": size,
-            "storage_bytes": size,
-            "memory_bytes": counts.get("memory_bytes", 0),
-            "namespace_count": counts.get("scopes", 0),
-            "dimensions": found.recorded.dimensions if found is not None else self.config.embedding.dimensions,
-            "embedder": found.recorded.embedder if found is not None else self.config.embedding.default_provider,
-            **counted,
-            "embedding_cost_usd": 0.0,
-            "last_ingest_at": counts.get("last_ingest_at"),
-        }
+        used = stats.used(self._counters, where, whole=whole)
+        return stats.counted(found, counts, used, self.config.embedding)
 
     def _is_scope(self, text: str) -> bool:
         if text == "global" or ":" in text:
@@ -438,16 +425,3 @@ def _limit(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgument(f"max_vectors is a whole number above 0, got {value!r}", details={"name": "max_vectors"})
     return value
-
-
-def _listed(name: str, found: Collection, counts: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "embedder": found.recorded.embedder,
-        "dimensions": found.recorded.dimensions,
-        "metric": found.recorded.metric,
-        "created": found.recorded.created,
-        "documents": counts["documents"],
-        "vectors": counts["vectors"],
-        "storage_bytes": counts["bytes"],
-    }

@@ -149,10 +149,11 @@ class Collection:
         size = sum(len(part.text.encode()) for part in entry.parts) + entry.vectors.nbytes
         cursor = connection.execute(
             "INSERT INTO documents(scope, id, digest, metadata, source, event_time, ingested, created, expires, chunks,"
-            " tokens, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " tokens, bytes, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 scope, entry.id, entry.digest, _json(entry.metadata), entry.source, entry.event_time, entry.ingested,
                 created, entry.expires, len(entry.parts), sum(part.tokens for part in entry.parts), size,
+                any(part.metadata for part in entry.parts),
             ),
         )  # fmt: skip
         document = int(cursor.lastrowid or 0)

@@ -31,10 +31,10 @@ CREATE TABLE IF NOT EXISTS scopes(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEX
 CREATE TABLE IF NOT EXISTS documents(key INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, id TEXT NOT NULL,
     digest BLOB NOT NULL, metadata TEXT NOT NULL, source TEXT, event_time REAL, ingested REAL NOT NULL,
     created REAL NOT NULL, expires REAL, chunks INTEGER NOT NULL, tokens INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, UNIQUE(scope, id));
+    bytes INTEGER NOT NULL, own INTEGER NOT NULL, UNIQUE(scope, id));
 CREATE INDEX IF NOT EXISTS documents_expires ON documents(scope, expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS chunks(key INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL,
-    position INTEGER NOT NULL, start INTEGER NOT NULL, text TEXT NOT NULL, metadata TEXT);
+    position INTEGER NOT NULL, start INTEGER NOT NULL, metadata TEXT, text TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS chunks_document ON chunks(document, position);
 CREATE TABLE IF NOT EXISTS vectors(key INTEGER PRIMARY KEY, scope INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS vectors_scope ON vectors(scope);

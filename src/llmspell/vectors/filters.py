@@ -29,6 +29,18 @@ def compile_filter(spec: Mapping[str, Any]) -> Predicate:
     return _all(spec, count(1), 1)
 
 
+def required_texts(spec: Mapping[str, Any]) -> list[str]:
+    """Return texts that every matching item holds as a value: a cheap test before items are decoded."""
+    found = []
+    for field, wanted in spec.items():
+        if field.removeprefix("$") in ("and", "or", "not"):
+            continue
+        value = wanted.get("eq", wanted.get("$eq")) if isinstance(wanted, Mapping) else wanted
+        if isinstance(value, str):
+            found.append(value)
+    return found
+
+
 def _bad(message: str, field: str) -> InvalidArgument:
     return InvalidArgument(f"filters: {message}", details={"name": "filters", "value": field})
 

@@ -49,13 +49,15 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One search. vector: of the vector arm, None leaves it out; words: of the keyword arm, likewise.
 
-    threshold: least similarity (least keyword score without a vector). weights: arm -> weight; None ranks reciprocally.
+    texts: values that whatever `matches` admits holds. threshold: least similarity (least keyword score without a
+    vector). weights: arm -> weight; None ranks reciprocally.
     """
 
     k: int
     vector: NDArray[np.float32] | None = None
     words: str | None = None
     matches: Callable[[Mapping[str, Any]], bool] | None = None
+    texts: list[str] = []
     threshold: float | None = None
     event_time: Times | None = None
     ingested: Times | None = None

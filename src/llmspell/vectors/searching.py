@@ -86,6 +86,9 @@ def _allowed(connection: sqlite3.Connection, scope: int, query: Query) -> NDArra
                 given.append(moment)  # type: ignore[arg-type]  # as above
     if query.matches is None and len(conditions) == 1:
         return None
+    for text in query.texts:
+        conditions.append("(own OR instr(documents.metadata, ?))")
+        given.append(_quoted(text))  # type: ignore[arg-type]  # as above
     rows = connection.execute(
         f"""SELECT chunks.key, documents.metadata, chunks.metadata FROM documents
         JOIN chunks ON document = documents.key WHERE {" AND ".join(conditions)}""",  # noqa: S608 - conditions are constants
@@ -97,6 +100,11 @@ def _allowed(connection: sqlite3.Connection, scope: int, query: Query) -> NDArra
     else:
         keys = [row[0] for row in rows if matches(_metadata(row[1], row[2]))]
     return np.asarray(keys, np.int64)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as the stored JSON spells it; both are written by one encoder."""
+    return msgspec.json.encode(text).decode()
 
 
 def _metadata(document: str, chunk: str | None) -> dict[str, Any]:

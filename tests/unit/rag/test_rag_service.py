@@ -359,3 +359,22 @@ def test_chunks_tell_their_places(rag):
 def test_impossible_chunking_is_refused(rag, settings):
     with pytest.raises(InvalidArgument):
         rag.chunk("text", **settings)
+
+
+@pytest.mark.parametrize(
+    "value", ['quo"te', "back\\slash", "gr\u00fc\u00dfe \U0001f600", "line\nbreak", "</x>", "\u2028", "\x7f\x1f"]
+)
+async def test_a_filter_finds_any_text_it_equals(rag, value):
+    await rag.ingest(
+        [{"id": "a", "content": "one text", "metadata": {"deep": {"v": value}}}, {"id": "b", "content": "one text"}]
+    )
+    assert ids(await rag.search("text", filters={"deep.v": value})) == ["a"]
+    assert ids(await rag.search("text", mode="keyword", filters={"deep.v": {"eq": value}})) == ["a"]
+
+
+async def test_filters_reach_the_metadata_of_chunks(rag):
+    text = "# Cats\n\n" + "They purr. " * 40 + "\n\n# Dogs\n\n" + "They bark. " * 40
+    await rag.ingest({"id": "m", "content": text}, chunking={"strategy": "markdown", "chunk_size": 120})
+    found = await rag.search("they", filters={"headings": {"contains": "Dogs"}})
+    assert found.total > 0
+    assert all("Dogs" in item.metadata["headings"] for item in found.results)

@@ -4,6 +4,7 @@ import pytest
 
 from llmspell.errors import InvalidArgument
 from llmspell.vectors import compile_filter
+from llmspell.vectors.filters import required_texts
 
 ITEM = {
     "lang": "en",
@@ -97,3 +98,8 @@ def test_a_filter_nested_too_deep_is_refused():
         spec = {"not": spec}
     with pytest.raises(InvalidArgument, match="deeper"):
         compile_filter(spec)
+
+
+def test_texts_that_matching_items_must_hold_are_known():
+    spec = {"a": "x", "b": {"eq": 'q"'}, "c": ["y"], "d": 5, "or": [{"e": "z"}], "f": {"ne": "n"}}
+    assert required_texts(spec) == ["x", 'q"']

@@ -132,9 +132,9 @@ class Global:
         if not any(isinstance(item, dict) and item.get("path") is not None for item in listed):
             return docs
         from llmspell.base.offload import offload
-        from llmspell.rag.folders import expanded
 
-        return await offload(lambda: expanded(listed, self._app.security.script, extra_roots=tuple(self._lane.roots)))
+        access, roots = self._app.security.script, tuple(self._lane.roots)
+        return await offload(lambda: self._app.rag.read_files(listed, access, extra_roots=roots))
 
     async def search(self, query: Any = None, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Return the chunks that answer a query: `search(query, options)` or `search{query = ...}`."""
@@ -202,8 +202,6 @@ class Global:
 
     def _check(self, stated: dict[str, Any], model: Any) -> None:
         """Raise what a later call with these settings would."""
-        from llmspell.rag.retrieve import check_settings
-
         rag = self._app.rag
         embedder = rag.embedder(stated.get("provider"), stated.get("vector_dimensions"))
         models: list[str] = next(
@@ -215,9 +213,7 @@ class Global:
                 details={"name": "embedding_model", "value": model},
             )
         rag.chunk("", **stated.get("chunking", {}))
-        check_settings(
-            rag.config.retrieval, k=stated.get("k"), mode=stated.get("mode"), threshold=stated.get("threshold")
-        )
+        rag.check_search(k=stated.get("k"), mode=stated.get("mode"), threshold=stated.get("threshold"))
         rag.place(**self._place({"collection": stated.get("collection")}))
 
     def effective(self) -> Any:
@@ -300,11 +296,13 @@ class Global:
 
     def set_scope(self, scope: Any = None, id: Any = None) -> None:  # noqa: A002 - the documented name
         """Set the place of later calls of this interpreter; nil is the global one."""
-        from llmspell.rag.place import scope_text
-
         if scope is not None and not isinstance(scope, str):
             raise ValidationError("bad argument #1 to 'RAG.set_scope' (string expected)")
-        self._scope = {} if scope is None else {"scope": scope_text(scope, None if id is None else str(id))}
+        self._scope = (
+            {}
+            if scope is None
+            else {"scope": self._app.rag.place(scope=scope, scope_id=None if id is None else str(id)).scope}
+        )
 
     def cleanup_scope(self, scope: Any, scope_id: Any = None) -> Any:
         """Remove a scope; return how many vectors went, or for the form of a table `{success, stats}`."""
