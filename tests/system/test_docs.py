@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+import llmspell
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GUIDES = [*sorted((DOCS / "guide").glob("*.md")), DOCS / "extending.md"]
@@ -64,7 +66,7 @@ class Desk:
         """Put a file into a copy of the package, which all that runs here uses."""
         if not self.package.exists():
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / "src" / "llmspell", self.package / "llmspell", ignore=ignored)
+            shutil.copytree(Path(llmspell.__file__).parent, self.package / "llmspell", ignore=ignored)
             self.environ["PYTHONPATH"] = str(self.package)
         (self.package / path).write_text(text, encoding="utf-8")
 
