@@ -137,9 +137,10 @@ _MISSING = object()
 def _value(config: Config, path: str, *, mask: bool) -> Any:
     from llmspell.config.aliases import canonical
     from llmspell.config.flatten import suggestion
+    from llmspell.config.schema import value_at
 
     plain = path.replace("-", "_") if not path.startswith("providers.") else path
-    value = config.get(canonical(plain) if plain else "", _MISSING, mask=mask)
+    value = value_at(config, canonical(plain) if plain else "", _MISSING, mask=mask)
     if value is _MISSING:
         near = suggestion(canonical(plain))
         hint = {"hint": f"did you mean {near}?"} if near else {}

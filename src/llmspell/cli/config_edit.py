@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from llmspell.config.terminal import environment, home_folder
-from llmspell.errors import AlreadyExists, ConfigurationError, NotFound
+from llmspell.errors import AlreadyExists, ConfigurationError, NotFound, StorageFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def init(call: Call, out: Output) -> int:
         stated["profile"] = call.flag("profile")
     if call.get("interactive"):
         stated |= _asked()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     replace(target, commented(minimal=bool(call.get("minimal")), stated=stated).encode())
     out.emit({"path": str(target), "profile": stated.get("profile")}, f"wrote {target}")
     return 0
@@ -66,7 +66,7 @@ def _edited(call: Call, key: str, value: Any, text: str | None) -> Path:
     from llmspell.config.toml_file import change, parse
 
     target = _target(call)
-    before = target.read_text(encoding="utf-8") if target.is_file() else ""
+    before = _text_of(target)
     document = parse(before, str(target))
     path = _path_in(document, key)
     if value is None and not _holds(document, path):
@@ -76,9 +76,32 @@ def _edited(call: Call, key: str, value: Any, text: str | None) -> Path:
     _validate(after, target)
     fresh = not target.exists()
     if fresh:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(target.parent)
     replace(target, after.encode(), mode=0o600 if fresh else target.stat().st_mode & 0o777)
     return target
+
+
+def _text_of(target: Path) -> str:
+    """Return the text of a configuration file, empty when there is none. Raises ConfigurationError."""
+    try:
+        return target.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{target} is not UTF-8 text and not changed", details={"path": str(target)}
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {target}: {error.strerror}", details={"path": str(target)}) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageFailure(
+            f"cannot make the folder {folder}: {error.strerror}", details={"path": str(folder), "errno": error.errno}
+        ) from error
 
 
 def _target(call: Call) -> Path:

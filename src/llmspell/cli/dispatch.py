@@ -6,7 +6,7 @@ import gc
 import sys
 
 from llmspell.cli.grammar import Call, UsageError, parse
-from llmspell.cli.output import LEVELS, Output, early_form
+from llmspell.cli.output import LEVELS, Output, OutputError, early_form
 from llmspell.cli.table import FORMATS
 
 TYPE_CHECKING = False
@@ -31,8 +31,8 @@ def dispatch(argv: list[str]) -> int:
 
         out.fail(_usage(error))
         return USAGE
-    except BrokenPipeError:
-        raise
+    except (BrokenPipeError, OutputError):
+        raise  # the entry point knows what is left to do
     except Exception as error:
         return report(error, out)
     finally:

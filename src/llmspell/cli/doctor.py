@@ -71,7 +71,14 @@ def _python() -> tuple[str, str, str, str]:
 
 def _home(home: Path) -> Iterator[tuple[str, str, str, str]]:
     if not home.exists():
-        yield "home", "ok", f"{home} is made at first use", ""
+        above = next(folder for folder in home.absolute().parents if folder.exists())
+        if above.is_dir() and os.access(above, os.W_OK):
+            yield "home", "ok", f"{home} is made at first use", ""
+        else:
+            yield "home", "fail", f"{home} cannot be made in {above}", "set LLMSPELL_HOME to a folder of yours"
+        return
+    if not home.is_dir():
+        yield "home", "fail", f"{home} is no folder", f"remove {home}, or set LLMSPELL_HOME"
         return
     if not os.access(home, os.W_OK):
         yield "home", "fail", f"{home} is not writable", f"chown or chmod {home}, or set LLMSPELL_HOME"

@@ -16,6 +16,15 @@ LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 _BOLD, _RED, _YELLOW, _RESET = "\033[1m", "\033[31m", "\033[33m", "\033[0m"
 
 
+class OutputError(OSError):
+    """Standard output takes no more: its disk is full, or worse."""
+
+
+def output_failure(error: OSError) -> OSError:
+    """Return what the entry point reports: a reader that left ends the program quietly, all else is an error."""
+    return error if isinstance(error, BrokenPipeError) else OutputError(error.errno, error.strerror)
+
+
 class Output:
     """Where a command's results go. form: one of FORMATS. level: how much goes to standard error."""
 
@@ -73,6 +82,8 @@ class Output:
         except UnicodeEncodeError:
             sys.stdout.flush()
             sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        except OSError as error:
+            raise output_failure(error) from error
 
     def fail(self, error: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> None:
         """Write an error: `error:` and `hint:` on standard error for people, else the document on standard output."""

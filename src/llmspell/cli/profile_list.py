@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 def list_profiles(call: Call, out: Output) -> int:
     """List the profiles of the package, of home and of the project."""
-    found = [_entry(name, path) for name, path in sorted(_paths(call.flag("home")).items())]
+    found = []
+    for name, path in sorted(_paths(call.flag("home")).items()):
+        try:
+            found.append(_entry(name, path))
+        except (OSError, ValueError) as error:
+            out.warn(f"{path} is no profile: {error}")
     order = ("bases", "features", "envs", "backends", "presets")
     found.sort(key=lambda item: (order.index(item["kind"]) if item["kind"] in order else len(order), item["name"]))
     if call.get("detailed"):
@@ -36,12 +41,15 @@ def list_profiles(call: Call, out: Output) -> int:
 
 
 def _paths(home: str | None) -> dict[str, str]:
-    import llmspell
-    from llmspell.config.terminal import home_folder
+    from llmspell.config import terminal
 
-    bundled = os.path.join(os.path.dirname(str(llmspell.__file__)), "config", "profiles")
+    bundled = os.path.join(os.path.dirname(str(terminal.__file__)), "profiles")
     found: dict[str, str] = {}
-    for folder in (bundled, os.path.join(home_folder(home), "profiles"), os.path.join(".llmspell", "profiles")):
+    for folder in (
+        bundled,
+        os.path.join(terminal.home_folder(home), "profiles"),
+        os.path.join(".llmspell", "profiles"),
+    ):
         try:
             entries = os.listdir(folder)
         except OSError:
@@ -67,13 +75,19 @@ def _entry(name: str, path: str) -> dict[str, Any]:
         import tomllib
 
         info = tomllib.loads(text).get("profile", {})
+        if not isinstance(info, dict):
+            raise ValueError("[profile] must be a table")
     return {
-        "name": info.get("name", name),
-        "kind": info.get("kind", "presets"),
-        "description": info.get("description", ""),
-        "extends": info.get("extends", []),
-        "use_cases": info.get("use_cases", []),
+        "name": str(info.get("name", name)),
+        "kind": str(info.get("kind", "presets")),
+        "description": str(info.get("description", "")),
+        "extends": _words(info.get("extends", [])),
+        "use_cases": _words(info.get("use_cases", [])),
     }
+
+
+def _words(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _value(text: str) -> str | list[str] | None:

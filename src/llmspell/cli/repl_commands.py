@@ -15,7 +15,7 @@ from llmspell.cli.repl_show import show
 from llmspell.errors import LLMSpellError, ValidationError
 
 if TYPE_CHECKING:
-    from llmspell.cli.repl import Repl
+    from llmspell.cli.repl_session import Repl
 
 Action = Callable[["Repl", str], Awaitable[None]]
 
@@ -89,7 +89,7 @@ async def _save(repl: Repl, rest: str) -> None:
 
 async def _run(repl: Repl, rest: str) -> None:
     """.run FILE [ARGS]: run a file in a fresh interpreter"""
-    from llmspell.cli.repl import interruptible
+    from llmspell.cli.interrupts import interruptible
     from llmspell.cli.run import read_source
     from llmspell.lua.engine import Interpreter
 

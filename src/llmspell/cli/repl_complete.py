@@ -12,7 +12,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 if TYPE_CHECKING:
     from prompt_toolkit.document import Document
 
-    from llmspell.cli.repl import Repl
+    from llmspell.cli.repl_session import Repl
 
 KEYWORDS = (
     "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.history import History
 
-    from llmspell.cli.repl import Repl
+    from llmspell.cli.repl_session import Repl
 
+PROMPT, MORE = "llmspell> ", "      ..> "
 _TOKEN = re.compile(r"""(--.*$)|("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)|(\b\d[\w.]*)|([A-Za-z_]\w*)|(\s+|.)""")
 _STYLE = Style.from_dict(
     {"comment": "ansibrightblack", "string": "ansigreen", "number": "ansicyan", "keyword": "ansiblue bold"}
@@ -33,8 +34,6 @@ _STYLE = Style.from_dict(
 def make_session(repl: Repl, history: History) -> PromptSession[str]:
     """Return the prompt of a session."""
     import sys
-
-    from llmspell.cli.repl import MORE, PROMPT
 
     config = repl.app.config.cli
     colours = colored(repl.out.color, sys.stdout)

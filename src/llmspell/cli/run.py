@@ -7,7 +7,8 @@ import sys
 
 from llmspell.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED, code_of
 from llmspell.cli.grammar import UsageError
-from llmspell.cli.run_options import budget_of, limits_of, sandbox_of, widened
+from llmspell.cli.output import output_failure
+from llmspell.cli.run_options import advice_on, budget_of, limits_of, sandbox_of, widened
 from llmspell.cli.start import close, drive, load_config, make_app, run_async, started, whole
 from llmspell.cli.streams import Sink, Source
 from llmspell.config.terminal import engine_wish
@@ -46,10 +47,13 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
     profile = sandbox_of(call, config)
     limits = limits_of(call)
     config = widened(call, config, limits)
+    for sentence in advice_on(call):
+        out.warn(sentence)
     app = make_app(config, call, out)
     streams = _streams(call, out)
     given = Source()
     interp = _interpreter(call, app, profile, limits, script, streams, given)
+    given.used = interp.used
     started()
     try:
         if expression and interp.check(b"return " + source, name) is None:
@@ -62,8 +66,8 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
     finally:
         drive(interp.close())
         close(app)
-    if streams[0].broken:
-        raise BrokenPipeError
+    if streams[0].failure is not None:
+        raise output_failure(streams[0].failure)
     return _report(call, out, outcome, signal, used, streams, script)
 
 
@@ -222,7 +226,10 @@ def read_source(path: str) -> bytes:
                 source = file.read()
         except FileNotFoundError as error:
             raise NotFound(f"no script {path}", details={"path": path}) from error
-        except OSError as error:
-            raise ScriptError(f"cannot read the script {path}: {error.strerror}", details={"path": path}) from error
+        except IsADirectoryError as error:
+            raise ScriptError(f"{path} is a folder: name a script in it", details={"path": path}) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ScriptError(f"cannot read the script {path}: {reason}", details={"path": path}) from error
     # a first line `#!...` names the interpreter to the shell and is none of Lua's
     return b"--" + source if source.startswith(b"#") else source

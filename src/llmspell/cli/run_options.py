@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from llmspell.cli.grammar import UsageError
 from llmspell.cli.start import duration, real, size, whole
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ def widened(call: Call, config: Config, limits: dict[str, int]) -> Config:
         return config
     from msgspec.structs import replace
 
+    _check_words(paths or [], names or [], hosts or [])
     security = config.runtime.security
     security = replace(
         security,
@@ -55,6 +57,35 @@ def widened(call: Call, config: Config, limits: dict[str, int]) -> Config:
     if longer:
         runtime = replace(runtime, script_timeout_seconds=seconds)
     return replace(_with_hosts(config, hosts or []), runtime=runtime)
+
+
+def advice_on(call: Call) -> list[str]:
+    """Return a sentence for each name of `--allow-env` that stays hidden all the same."""
+    names = call.get("allow_env") or ()
+    if not names:
+        return []
+    from llmspell.base.secret_names import is_secret_name
+
+    return [
+        f"--allow-env {name}: it is named like a secret, and scripts never see those"
+        for name in names
+        if is_secret_name(name)
+    ]
+
+
+def _check_words(paths: list[str], names: list[str], hosts: list[str]) -> None:
+    """Refuse words that could never allow anything. Raises UsageError."""
+    import re
+
+    for path in paths:
+        if not path or "\0" in path:
+            raise UsageError("--allow-path: expected a file or folder")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_*?\[\]!-]+", name):
+            raise UsageError(f"--allow-env {name}: expected the name of a variable, or a pattern such as LC_*")
+    for host in hosts:
+        if not re.fullmatch(r"(\*\.)?[\w.:\[\]-]+(/\d+)?|\*", host):
+            raise UsageError(f"--allow-host {host}: expected a name, *.name, an address, a network or host:port")
 
 
 def _with_hosts(config: Config, hosts: list[str]) -> Config:

@@ -32,6 +32,9 @@ def load_config(call: Call, out: Output, *, flags: Mapping[str, Any] | None = No
     from llmspell.config.loading import load
 
     environ = _environ(call)
+    for item in call.flag("set") or ():
+        if not item.partition("=")[0].strip() or "=" not in item:
+            raise UsageError(f"--set {item}: expected KEY=VALUE")
     explicit = call.flag("config")
     loaded = load(
         explicit=os.path.abspath(explicit) if explicit else None,

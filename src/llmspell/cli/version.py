@@ -54,9 +54,9 @@ def lua_version() -> str:
 def core() -> str:
     """Return what the compiled core runs on, or why it is absent."""
     try:
-        from llmspell import _core
+        from llmspell.base.processor import processor
 
-        found = _core.cpu()
+        found = processor()
     except (ImportError, AttributeError) as error:
         return f"absent: {error}"
     abilities = ", ".join(name for name, present in found.items() if present is True)

@@ -6,7 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from llmspell.config.loading import Loaded, load
+    from llmspell.config.found import Loaded
+    from llmspell.config.loading import load
     from llmspell.config.model import Config, Provider
     from llmspell.config.overlay import Overlay
 
@@ -15,7 +16,7 @@ __all__ = ["Config", "Loaded", "Overlay", "Provider", "load"]
 _HOMES = {
     "Config": "llmspell.config.model",
     "Provider": "llmspell.config.model",
-    "Loaded": "llmspell.config.loading",
+    "Loaded": "llmspell.config.found",
     "load": "llmspell.config.loading",
     "Overlay": "llmspell.config.overlay",
 }

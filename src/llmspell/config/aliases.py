@@ -17,9 +17,6 @@ KEYS = {
     "providers.*.model": "providers.*.default_model",
     "rag.chunking.chunk_overlap": "rag.chunking.overlap",
     "tools.http_request": "tools.network",
-    "tools.search": "tools.web_search",
-    "tools.web_search.engine": "tools.web_search.default_provider",
-    "tools.system.allowed_commands": "tools.process.allowed_executables",
 }
 
 # canonical path -> old value -> value
@@ -48,6 +45,7 @@ ABSENT = (
     "kernel", "hooks", "events", "workflows", "tenancy", "telemetry", "sessions", "runtime.sessions", "runtime.hooks",
     "runtime.events", "runtime.state_persistence.backup", "runtime.state_persistence.encryption", "rag.backup",
     "rag.monitoring", "rag.security", "rag.multi_tenant", "rag.multi_tenant_settings", "rag.sessions",
+    "tools.web_search", "tools.search", "tools.process", "tools.system", "tools.media", "tools.database", "tools.email",
 )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from llmspell.config import aliases, schema
 from llmspell.config.origin import ENVIRONMENT, Entry, Layer, Problem
 
-# tables of tools that are not named after one tool
-TOOL_TABLES = frozenset({"web_search", "process", "media", "database", "email", "system"})
 EVERY_TOOL = ("timeout_ms", "max_concurrent", "rate_limit_per_minute")
 
 
@@ -113,12 +112,12 @@ def suggestion(path: str) -> str | None:
     return anywhere[0] if anywhere else next(iter(nearest(path, known, limit=1)), None)
 
 
+@cache
 def tool_tables() -> frozenset[str]:
-    """Return the names a table `[tools.NAME]` may have: tools, their aliases, and policies of groups of tools."""
-    from llmspell.tools._manifest import MANIFEST
+    """Return the names a table `[tools.NAME]` may have: those of the tools, which are the files of their folder."""
+    from llmspell.base.registry import Registry
 
-    names = {name.replace("-", "_") for tool in MANIFEST for name in (tool["name"], *tool.get("aliases", ()))}
-    return TOOL_TABLES | names
+    return frozenset(name.replace("-", "_") for name in Registry("llmspell.tools").names(outside=False))
 
 
 def _at(layer: Layer, given: str) -> str:

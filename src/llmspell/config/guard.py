@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmspell.base.profile_limits import LIMITS
+from llmspell.config.confine import opens
 from llmspell.config.env import key_variables
 from llmspell.config.schema import keys
 from llmspell.config.secrets import PREFIXES
@@ -20,15 +22,10 @@ if TYPE_CHECKING:
     from llmspell.config.origin import Entry
 
 _SANDBOX = {"safe": 0, "auto": 1, "standard": 1, "full": 2}
-# limits of the profile standard, which an absent limit means on the command line
-STANDARD_LIMITS = {
-    "wall_time_ms": 300_000,
-    "memory_bytes": 268_435_456,
-    "instructions": 50_000_000_000,
-    "output_bytes": 67_108_864,
-    "script_bytes": 10_485_760,
-    "tasks": 4096,
-}
+PATH_KEYS = (
+    "storage.base_dir", "storage.vectors_dir", "storage.database_path", "runtime.state_persistence.path",
+    "rag.vector_storage.persistence_path", "logging.file", "debug.output.file.path",
+)  # fmt: skip
 _TRUST = "or trust the folder: llmspell config set security.trusted_projects"
 
 
@@ -54,6 +51,8 @@ class Guard:
             return f"{path} may only be set in the home file"
         if path.startswith("providers.") and path.endswith(".base_url"):
             return self._base_url(entry)
+        if path in PATH_KEYS:
+            return self._outside(path, value)
         before = below.get(path, keys()[path].default) if path in keys() else None
         if self._wider(path, value, before):
             return f"a project file may not set {path} wider than the layers below: set it in the home file, {_TRUST}"
@@ -64,10 +63,12 @@ class Guard:
         if path == "engines.lua.sandbox":
             return _SANDBOX[value] > _SANDBOX[before]
         if path.startswith("engines.lua.limits."):
-            bound = STANDARD_LIMITS[name] if before is None else before
+            bound = LIMITS["standard"][name] if before is None else before
             return bool(bound) and (value == 0 or value > bound)
+        if path == "tools.file_operations.allowed_paths":
+            return value is None or not all(self._under(item, before or (".",)) for item in value)
         if not path.startswith("runtime.security."):
-            return False
+            return opens(path, value, before)
         if isinstance(value, bool):
             return value and not before
         if name == "allowed_paths":
@@ -85,6 +86,11 @@ class Guard:
             if path == real or path.startswith(real.rstrip("/") + "/"):
                 return True
         return False
+
+    def _outside(self, path: str, value: Any) -> str | None:
+        if value is None or self._under(value, (self.project,)):
+            return None
+        return f"a project file may only name files in its own folder in {path}: set it in the home file, {_TRUST}"
 
     def _base_url(self, entry: Entry) -> str | None:
         name = entry.path.split(".")[1]

@@ -13,19 +13,14 @@ from llmspell.config import env, origin, profiles, schema, values
 from llmspell.config.check import cross_check
 from llmspell.config.expand import expand
 from llmspell.config.flatten import flatten
-from llmspell.config.guard import Guard
-from llmspell.config.loading import Found, Loaded, with_keys
+from llmspell.config.found import Found, Loaded, with_keys
+from llmspell.config.guard import PATH_KEYS, Guard
 from llmspell.config.origin import Entry, Layer, Problem
 from llmspell.config.toml_file import line_numbers, parse, parse_value
 from llmspell.errors import ConfigurationError, LLMSpellError, SecurityError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-PATH_KEYS = (
-    "storage.base_dir", "storage.vectors_dir", "storage.database_path", "runtime.state_persistence.path",
-    "rag.vector_storage.persistence_path", "logging.file", "debug.output.file.path",
-)  # fmt: skip
 
 
 def assemble(

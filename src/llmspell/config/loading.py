@@ -6,44 +6,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from llmspell.config.env import PREFIX, SPECIAL, provider_keys
-from llmspell.config.model import Config, Provider
+from llmspell.config.env import PREFIX, SPECIAL
+from llmspell.config.found import Found, Loaded, with_keys
+from llmspell.config.model import Config
+from llmspell.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from llmspell.config.origin import Origin
-
 PROJECT_NAMES = ("llmspell.toml", ".llmspell.toml", "config/llmspell.toml", ".config/llmspell.toml")
 SYSTEM_FILE = "/etc/llmspell/config.toml"
-
-
-class Loaded(NamedTuple):
-    """The tree, where each stated key comes from (layer word, file, line), and sentences worth a look."""
-
-    config: Config
-    origin: dict[str, Origin]
-    warnings: tuple[str, ...]
-
-
-class Found(NamedTuple):
-    """The files that take part."""
-
-    system: str | None
-    home: str | None
-    project: str | None
-    explicit: str | None
-
-    @property
-    def project_folder(self) -> str | None:
-        """Folder of the project: that of the file, without its `config/` or `.config/`."""
-        if self.project is None:
-            return None
-        folder, name = os.path.split(os.path.dirname(self.project))
-        return folder if name in ("config", ".config") else os.path.dirname(self.project)
 
 
 def load(
@@ -65,7 +40,7 @@ def load(
     files = find_files(explicit=explicit or environ.get("LLMSPELL_CONFIG") or None, environ=environ, cwd=cwd, home=home)
     profile = profile or environ.get("LLMSPELL_PROFILE") or None
     stated = any(name.startswith(PREFIX) and name not in SPECIAL for name in environ)
-    offline = environ.get("LLMSPELL_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    offline = _offline(environ.get("LLMSPELL_OFFLINE", ""))
     if not (any(files) or profile or sets or flags or stated or offline):
         return Loaded(with_keys(Config(), environ), {}, ())
     from llmspell.config.layers import assemble
@@ -73,6 +48,15 @@ def load(
     return assemble(
         files, profile=profile, sets=sets, environ=environ, cwd=cwd, home=home, flags=flags or {}, offline=offline
     )
+
+
+def _offline(text: str) -> bool:
+    """Return what the variable says. A word of no meaning is an error: who wrote it meant to stay offline."""
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    raise ConfigurationError(f"LLMSPELL_OFFLINE = {text!r}: expected 1 or 0", details={"key": "LLMSPELL_OFFLINE"})
 
 
 def find_files(*, explicit: str | Path | None, environ: Mapping[str, str], cwd: Path, home: Path | None) -> Found:
@@ -89,20 +73,6 @@ def find_files(*, explicit: str | Path | None, environ: Mapping[str, str], cwd: 
         project if project != named else None,
         named,
     )
-
-
-def with_keys(config: Config, environ: Mapping[str, str]) -> Config:
-    """Return `config` with the providers whose keys the environment holds and that no layer defines."""
-    found = provider_keys(environ)
-    known = {(entry.provider_type or name).replace("_", "-") for name, entry in config.providers.defined.items()}
-    missing = {name: variable for name, variable in found.items() if name not in known}
-    if not missing:
-        return config
-    from msgspec.structs import replace
-
-    entries = {name: Provider(api_key_env=variable) for name, variable in missing.items()}
-    defined = dict(sorted({**config.providers.defined, **entries}.items()))
-    return replace(config, providers=replace(config.providers, defined=defined))
 
 
 def _project_file(folder: str, user_home: str, own: str) -> str | None:

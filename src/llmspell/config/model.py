@@ -416,18 +416,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cli: Cli = Cli()
     origins: dict[str, tuple[str, str | None, int | None]] = {}
     """Layer word, file and line of every key that a layer states; no part of the file."""
-
-    def to_dict(self, *, mask: bool = True) -> dict[str, Any]:
-        """Return plain data in the form of the file; secrets are masked unless `mask` is False."""
-        from llmspell.config.schema import to_plain
-
-        return to_plain(self, mask=mask)
-
-    def get(self, path: str = "", default: Any = None, *, mask: bool = True) -> Any:
-        """Return the value or table at the dotted `path` as plain data, `default` where there is none."""
-        value: Any = self.to_dict(mask=mask)
-        for part in path.split(".") if path else ():
-            if not isinstance(value, dict) or part not in value:
-                return default
-            value = value[part]
-        return value

@@ -66,7 +66,7 @@ class Overlay:
         for path, value in checked.items():
             tree = schema.with_value(tree, path, value)
         problems: list[Problem] = []
-        plain = {path: tree.get(path, mask=False) for path in schema.keys() if path.startswith("rag.")}  # noqa: SIM118  # a function
+        plain = {path: schema.value_at(tree, path, mask=False) for path in schema.keys() if path.startswith("rag.")}  # noqa: SIM118  # a function
         cross_check(plain, {}, problems)
         if problems:
             raise ConfigurationError(problems[0].message, details={"path": problems[0].key})

@@ -60,6 +60,8 @@ def read(path: str) -> Profile:
             text = file.read()
     except OSError as error:
         raise ConfigurationError(f"cannot read the profile {path}: {error.strerror}", details={"path": path}) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"the profile {path} is not UTF-8 text", details={"path": path}) from error
     keys = parse(text, path)
     info = keys.pop("profile", {})
     if not isinstance(info, dict):

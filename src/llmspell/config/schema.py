@@ -209,6 +209,16 @@ def to_plain(tree: Any, *, mask: bool | Callable[[Any], Any] = True) -> dict[str
     return result
 
 
+def value_at(config: model.Config, path: str = "", default: Any = None, *, mask: bool = True) -> Any:
+    """Return the value or table at the dotted `path` as plain data, `default` where there is none."""
+    value: Any = to_plain(config, mask=mask)
+    for part in path.split(".") if path else ():
+        if not isinstance(value, dict) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
 def _plain(value: Any, shown: Callable[[Any], Any] | None) -> Any:
     if isinstance(value, msgspec.Struct):
         return to_plain(value, mask=shown or False)

@@ -6,17 +6,18 @@ import pytest
 
 from llmspell.app import App
 from llmspell.cli.output import Output
-from llmspell.cli.repl import Repl
+from llmspell.cli.repl_commands import command
 from llmspell.cli.repl_complete import LuaCompleter
 from llmspell.cli.repl_edit import colour, ready
 from llmspell.cli.repl_history import SqliteHistory
+from llmspell.cli.repl_session import Repl
 from llmspell.config import Config
 
 
 @pytest.fixture
 def repl(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return Repl(App(Config(), home=tmp_path / "home", cwd=tmp_path), "standard", Output())
+    return Repl(App(Config(), home=tmp_path / "home", cwd=tmp_path), "standard", Output(), command)
 
 
 def words(repl, text):

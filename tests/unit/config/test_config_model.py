@@ -11,6 +11,7 @@ from llmspell.config import Config, load, model, schema
 from llmspell.config.describe import commented, json_schema
 from llmspell.config.env import flat_names, name_of
 from llmspell.config.overlay import Overlay
+from llmspell.config.schema import to_plain, value_at
 from llmspell.config.secrets import is_secret_name, mask, mask_url, resolve
 from llmspell.config.toml_file import change, line_numbers, to_toml
 from llmspell.errors import ConfigurationError
@@ -28,11 +29,11 @@ def test_every_key_has_a_sentence_and_a_valid_default():
 
 
 def test_plain_data_has_the_form_of_the_file():
-    plain = Config().to_dict()
+    plain = to_plain(Config())
     for path, key in schema.keys().items():
         if "*" not in path:
             default = list(key.default) if isinstance(key.default, tuple) else key.default
-            assert Config().get(path, "absent") == default, path
+            assert value_at(Config(), path, "absent") == default, path
     assert plain["tools"]["network"]["retry"]["max_attempts"] == 3
 
 
@@ -152,7 +153,7 @@ def test_the_commented_file_is_valid_as_it_is_and_with_every_comment_removed(tmp
 
 def test_the_json_schema_accepts_the_defaults_and_refuses_unknown_keys():
     validator = jsonschema_rs.validator_for(json_schema())
-    plain = Config(providers=model.Providers(defined={"a": model.Provider()})).to_dict()
+    plain = to_plain(Config(providers=model.Providers(defined={"a": model.Provider()})))
     assert [error.message for error in validator.iter_errors(plain)] == []
     assert not validator.is_valid({"rag": {"enabeld": True}})
     assert not validator.is_valid({"providers": {"a": {"max_retries": -1}}})
