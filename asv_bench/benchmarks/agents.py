@@ -1,9 +1,9 @@
 """Agent calls per second on one core, beside the official `openai` client on the same mock service in the same run.
 
 The client is pinned to one processor and the mock to the others; peers alternate (ABBA), each round gives a ratio and
-the median counts. If the mock could not answer half as many again as we ask, the run is void. Rates are per second of
-processor time: on one saturated core that is wall time without what the neighbours of a shared machine take. The
-report says which share of the wall time that was (`busy`).
+the median counts. If the mock could not answer half as many again as we ask, the run is void, and the report says so.
+Every rate is given per second of wall clock and per second of the client's processor time: on a quiet machine the two
+are nearly one, on a shared one the second is what is left when the neighbours are gone. `busy` is their quotient.
 
     python asv_bench/benchmarks/agents.py [rounds]
 """
@@ -18,25 +18,29 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _server import TEXT, WORDS, MockServer
+from _server import CHUNKS, TEXT, WORDS, MockServer
 
 CALLS = 2000
 PEER_CALLS = 400
 CONCURRENCY = 100
 ROUNDS = 5
+STREAMS = 20
+CONTROLS = 3  # chunks of a stream that hold no text: its start, the usage, its end
 KEY = "sk-bench-0000000000000000"
 
 PLAIN = """
 local items = {}
 for i = 1, %d do items[i] = i end
 local agent = Agent.create{name = "bench", model = "openai/bench", memory_enabled = false}
-local done = Async.map(items, function(i) return #agent:execute("question " .. i).text end, {max_concurrency = %d})
-local size = 0
-for i = 1, #done do size = size + done[i] end
-return size
+local done = Async.map(items, function(i)
+  assert(#agent:execute("question " .. i).text == %d)
+  return 1
+end, {max_concurrency = %d})
+return #done
 """
 
 STREAMED = """
@@ -49,22 +53,25 @@ return events
 """
 
 
-class Watch:
-    """Processor time since it was made; `busy` collects the share of wall time that it was."""
+class Rate(NamedTuple):
+    """How many per second of wall clock, and of processor time."""
 
-    busy: list[float] = []  # noqa: RUF012 - one list for the whole report
+    wall: float
+    cpu: float
+
+
+class Watch:
+    """Both clocks since it was made."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def seconds(self) -> float:
-        cpu = time.process_time() - self._cpu
-        self.busy.append(cpu / (time.perf_counter() - self._wall))
-        return cpu
+    def rate(self, count: int) -> Rate:
+        return Rate(count / (time.perf_counter() - self._wall), count / (time.process_time() - self._cpu))
 
 
-def _run_spell(url: str, source: str) -> tuple[float, object]:
-    """Run a spell in a fresh interpreter; return its seconds without the start, and its value."""
+def _run_spell(url: str, source: str, expected: int) -> Rate:
+    """Run a spell that returns what it counted in a fresh interpreter; the start is not measured."""
     import uvloop
 
     from llmspell.app import App
@@ -79,30 +86,28 @@ def _run_spell(url: str, source: str) -> tuple[float, object]:
             interpreter = Interpreter(app, profile="safe")
             watch = Watch()
             outcome = interpreter.begin(source, "=bench") or await interpreter.finish()
-            seconds = watch.seconds()
+            rate = watch.rate(expected)
             await interpreter.close()
             await app.close()
             if outcome.error is not None:
                 raise outcome.error
-            return seconds, outcome.value
+            assert outcome.value == expected, outcome.value
+            return rate
 
         return uvloop.run(go())
 
 
-def llmspell_calls(url: str) -> float:
+def llmspell_calls(url: str) -> Rate:
     """Return agent calls per second of one spell."""
-    seconds, size = _run_spell(url, PLAIN % (CALLS, CONCURRENCY))
-    assert size == CALLS * len(TEXT), size
-    return CALLS / seconds
+    return _run_spell(url, PLAIN % (CALLS, len(TEXT), CONCURRENCY), CALLS)
 
 
-def llmspell_events(url: str) -> float:
+def llmspell_events(url: str) -> Rate:
     """Return stream chunks per second of one spell, one stream after the other."""
-    seconds, events = _run_spell(url, STREAMED % 10)
-    return events / seconds
+    return _run_spell(url, STREAMED % STREAMS, STREAMS * (CHUNKS + CONTROLS))
 
 
-async def _workers(calls: int, one) -> float:
+async def _workers(calls: int, one) -> Rate:
     numbers = iter(range(calls))
 
     async def worker() -> None:
@@ -111,10 +116,10 @@ async def _workers(calls: int, one) -> float:
 
     watch = Watch()
     await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
-    return calls / watch.seconds()
+    return watch.rate(calls)
 
 
-def openai_calls(url: str) -> float:
+def openai_calls(url: str) -> Rate:
     """Return chat completions per second of the official client, after a warm-up."""
     import openai
     import uvloop
@@ -136,7 +141,7 @@ def openai_calls(url: str) -> float:
     return uvloop.run(go())
 
 
-def openai_events(url: str) -> float:
+def openai_events(url: str) -> Rate:
     """Return stream chunks per second of the official client, one stream after the other."""
     import openai
     import uvloop
@@ -150,12 +155,12 @@ def openai_events(url: str) -> float:
                 stream = await client.chat.completions.create(model="bench", messages=messages, stream=True)
                 async for _ in stream:
                     events += 1
-            return events / watch.seconds()
+            return watch.rate(events)
 
     return uvloop.run(go())
 
 
-def bare_calls(url: str) -> float:
+def bare_calls(url: str) -> Rate:
     """Return exchanges per second of bare aiohttp: what the mock gives at least."""
     import aiohttp
     import uvloop
@@ -211,9 +216,9 @@ def service():
                 os.sched_setaffinity(0, cpus)
 
 
-def compare(ours, theirs, url: str, rounds: int = ROUNDS) -> dict[str, list[float]]:
+def compare(ours, theirs, url: str, rounds: int = ROUNDS) -> dict[str, list[Rate]]:
     """Return the figures of both, measured in alternating order."""
-    measured: dict[str, list[float]] = {"llmspell": [], "peer": []}
+    measured: dict[str, list[Rate]] = {"llmspell": [], "peer": []}
     ours(url)
     theirs(url)
     for number in range(rounds):
@@ -224,9 +229,26 @@ def compare(ours, theirs, url: str, rounds: int = ROUNDS) -> dict[str, list[floa
     return measured
 
 
-def _ratio(measured: dict[str, list[float]]) -> float:
+def _ratios(measured: dict[str, list[Rate]], clock: str = "wall") -> list[float]:
     pairs = zip(measured["llmspell"], measured["peer"], strict=True)
-    return statistics.median(ours / theirs for ours, theirs in pairs)
+    return [getattr(ours, clock) / getattr(theirs, clock) for ours, theirs in pairs]
+
+
+def _summary(measured: dict[str, list[Rate]]) -> dict[str, object]:
+    """Return rates and ratios of every round, by both clocks."""
+    out: dict[str, object] = {}
+    for clock in ("wall", "cpu"):
+        ratios = _ratios(measured, clock)
+        out[clock] = {name: [round(getattr(rate, clock)) for rate in rates] for name, rates in measured.items()}
+        out[f"ratio_{clock}"] = {
+            "median": round(statistics.median(ratios), 2),
+            "lowest": round(min(ratios), 2),
+            "rounds": [round(ratio, 2) for ratio in ratios],
+        }
+    every = [rate for rates in measured.values() for rate in rates]
+    out["busy"] = round(statistics.median(rate.wall / rate.cpu for rate in every), 2)
+    out["llmspell_cpu_us_each"] = round(1e6 / statistics.median(rate.cpu for rate in measured["llmspell"]), 1)
+    return out
 
 
 class AgentCalls:
@@ -244,7 +266,7 @@ class AgentCalls:
             except ImportError as error:
                 raise NotImplementedError from error
         with service() as url:
-            return {"llmspell": llmspell_calls, "openai": openai_calls, "aiohttp": bare_calls}[peer](url)
+            return {"llmspell": llmspell_calls, "openai": openai_calls, "aiohttp": bare_calls}[peer](url).wall
 
     track_calls_per_second.unit = unit
 
@@ -256,7 +278,7 @@ class AgentRatio:
 
     def track_over_openai(self):
         with service() as url:
-            return _ratio(compare(llmspell_calls, openai_calls, url))
+            return statistics.median(_ratios(compare(llmspell_calls, openai_calls, url)))
 
     track_over_openai.unit = "times"
 
@@ -268,7 +290,7 @@ class StreamRatio:
 
     def track_over_openai(self):
         with service() as url:
-            return _ratio(compare(llmspell_events, openai_events, url, 3))
+            return statistics.median(_ratios(compare(llmspell_events, openai_events, url, 3)))
 
     track_over_openai.unit = "times"
 
@@ -279,21 +301,22 @@ def main(rounds: int) -> None:
     import openai
 
     with service() as url:
-        bare = max(bare_calls(url) for _ in range(2))
+        bare = max(bare_calls(url).wall for _ in range(2))
         most = max(ceiling(url) for _ in range(3))
         calls = compare(llmspell_calls, openai_calls, url, rounds)
-        events = compare(llmspell_events, openai_events, url, min(3, rounds))
+        events = compare(llmspell_events, openai_events, url, rounds)
+    fastest = max(rate.wall for rate in calls["llmspell"])
     report = {
         "versions": {"openai": openai.__version__, "aiohttp": aiohttp.__version__, "python": sys.version.split()[0]},
         "mock_ceiling_per_s": round(most),
         "bare_aiohttp_per_s": round(bare),
-        "calls_per_s": {name: [round(value) for value in values] for name, values in calls.items()},
-        "calls_ratio": round(_ratio(calls), 2),
-        "events_per_s": {name: [round(value) for value in values] for name, values in events.items()},
-        "events_ratio": round(_ratio(events), 2),
-        "busy": round(statistics.median(Watch.busy), 2),
-        "void": most < 1.5 * max(calls["llmspell"]),
+        "mock_used": round(fastest / most, 2),
+        "void": most < 1.5 * fastest,
+        "calls_per_s": _summary(calls),
+        "events_per_s": _summary(events),
     }
+    if report["void"]:
+        sys.stderr.write(f"void: the mock gives {most:.0f} answers/s, too few for {fastest:.0f} calls/s\n")
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
 
 
