@@ -91,7 +91,7 @@ def _allowed(connection: sqlite3.Connection, scope: int, query: Query) -> NDArra
         given.append(_quoted(text))  # type: ignore[arg-type]  # as above
     rows = connection.execute(
         f"""SELECT chunks.key, documents.metadata, chunks.metadata FROM documents
-        JOIN chunks ON document = documents.key WHERE {" AND ".join(conditions)}""",  # noqa: S608 - conditions are constants
+        CROSS JOIN chunks ON document = documents.key WHERE {" AND ".join(conditions)}""",  # noqa: S608 - conditions are constants
         given,
     )
     matches = query.matches
