@@ -1,6 +1,6 @@
 """The SQLite file of a collection: schema, opening, translation of errors.
 
-documents   one row per document: id, digest, metadata, times; unique in its scope
+documents   one row per document: id, digest, metadata, times; own: a chunk of it has metadata of its own
 chunks      its pieces in order; concatenated without their overlap they are the text
 vectors     one blob of float32 per chunk, apart from the text so that loading an index reads nothing else
 notes       small facts kept beside the documents: sessions and their limits

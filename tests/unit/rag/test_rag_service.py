@@ -378,3 +378,23 @@ async def test_filters_reach_the_metadata_of_chunks(rag):
     found = await rag.search("they", filters={"headings": {"contains": "Dogs"}})
     assert found.total > 0
     assert all("Dogs" in item.metadata["headings"] for item in found.results)
+
+
+async def test_texts_with_any_character_are_stored_found_and_replaced(rag):
+    text = "a\0b zebra \u2028 \U0001f600 \ufffe end\r\n\tlast"
+    await rag.ingest({"id": "odd", "content": text})
+    assert rag.get("odd")["content"] == text
+    assert ids(await rag.search("last", mode="keyword")) == ["odd"]
+    await rag.ingest({"id": "odd", "content": "plain"})
+    assert ids(await rag.search("zebra last", mode="keyword")) == []
+
+
+async def test_many_tasks_may_ingest_and_search_at_once(rag):
+    import asyncio
+
+    async def work(number):
+        await rag.ingest([{"id": f"{number}-{n}", "content": f"worker {number} text {n}"} for n in range(50)])
+        return (await rag.search(f"worker {number}", k=50)).total
+
+    assert set(await asyncio.gather(*(work(number) for number in range(6)))) == {50}
+    assert rag.get_stats()["total_documents"] == 300
