@@ -18,7 +18,6 @@ from llmspell.tools._check import parsed_json
 from llmspell.tools._spec import MISSING, Op, Spec
 
 _SCALARS = frozenset({bool, int, float, type(None)})
-_last_second = (0, "")
 _JSON_START = frozenset('{["-0123456789tfn')
 _JSON_END = frozenset('}]"0123456789el')
 
@@ -29,18 +28,9 @@ def metadata(spec: Spec, execution_id: str, started: float, duration_s: float) -
         "tool": spec.name,
         "version": spec.version,
         "execution_id": execution_id,
-        "timestamp": _timestamp(started),
+        "timestamp": rfc3339(started),
         "duration_ms": int(duration_s * 1000),
     }
-
-
-def _timestamp(epoch: float) -> str:
-    """Return RFC 3339 text; the calendar is asked once per second, because a call costs little more than that."""
-    global _last_second
-    second = int(epoch)
-    if _last_second[0] != second:
-        _last_second = (second, rfc3339(second)[:-4])
-    return f"{_last_second[1]}{int((epoch - second) * 1000):03d}Z"
 
 
 def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tuple[dict[str, Any], int]:
@@ -157,9 +147,8 @@ def capped(value: Any, limit: int) -> tuple[Any, bool, int]:
 def _measure(value: Any, lengths: list[int]) -> int:
     """Return the size of plain data in bytes, roughly as JSON; -1 when something in it is not plain."""
     total = 0
-    stack: list[Any] = [[value]]
-    while stack:
-        group = stack.pop()
+    groups: list[Any] = [(value,)]
+    for group in groups:
         total += 8 * len(group)
         for item in group:
             kind = type(item)
@@ -175,9 +164,9 @@ def _measure(value: Any, lengths: list[int]) -> int:
                     if type(key) is not str:
                         return -1
                     total += len(key)
-                stack.append(item.values())
+                groups.append(item.values())
             elif kind is list:
-                stack.append(item)
+                groups.append(item)
             else:
                 return -1
     return total
