@@ -52,6 +52,17 @@ def aliases(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def assigned(tree: ast.Module) -> str | None:
+    """Return the text of `__doc__ = "..."`, as hashlib writes it."""
+    for node in tree.body:
+        named = (
+            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__doc__"
+        )
+        if named and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return node.value.value
+    return None
+
+
 def documented(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield (dotted name, docstring) of the module ("") and of its public classes, functions and methods."""
     module_level = aliases(tree)
@@ -71,7 +82,7 @@ def documented(tree: ast.Module) -> Iterator[tuple[str, str]]:
             if isinstance(child, ast.ClassDef):
                 yield from walk(child, f"{name}.")
 
-    text = ast.get_docstring(tree)
+    text = ast.get_docstring(tree) or assigned(tree)
     if text:
         yield "", text
     yield from walk(tree, "")
