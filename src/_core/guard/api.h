@@ -91,6 +91,10 @@ enum { LUA_MULTRET = -1, LUA_MASKCOUNT = 8, LUAI_MAXSTACK = 1000000, LUA_REGISTR
     X(void, luaL_unref, (lua_State*, int, int))                                  \
     X(int, luaL_error, (lua_State*, const char*, ...))                           \
     X(int, luaL_argerror, (lua_State*, int, const char*))                        \
+    X(int, luaL_typeerror, (lua_State*, int, const char*))                       \
+    X(void, luaL_checkany, (lua_State*, int))                                    \
+    X(lua_CFunction, lua_tocfunction, (lua_State*, int))                         \
+    X(int, lua_compare, (lua_State*, int, int, int))                             \
     X(void, luaL_checktype, (lua_State*, int, int))                              \
     X(const char*, luaL_checklstring, (lua_State*, int, size_t*))                \
     X(int64_t, luaL_checkinteger, (lua_State*, int))                             \
@@ -167,6 +171,8 @@ int spell_function(lua_State* L);
 int spell_root(lua_State* L);
 int spell_results(lua_State* L);
 int spell_stock(lua_State* L);
+int spell_front(lua_State* L);
+int spell_less(lua_State* L);
 int spell_pcall(lua_State* L);
 int spell_xpcall(lua_State* L);
 int spell_co_create(lua_State* L);

@@ -30,7 +30,7 @@ void spell_put_in_set(lua_State* L, const void* key, lua_State* co, int member) 
 
 static lua_State* thread_argument(lua_State* L, int index) {
     lua_State* co = lua_tothread(L, index);
-    if (co == NULL) luaL_argerror(L, index, "coroutine expected");
+    if (co == NULL) luaL_typeerror(L, index, "thread");
     return co;
 }
 

@@ -19,8 +19,6 @@ static void add_text(matcher* m, spell_buffer* b, place s, place e) {
         } else if (i < n && isdigit((unsigned char)r[i])) {
             size_t k;
             int index = r[i] - '1';
-            if (index >= m->captures && index != 0)
-                luaL_error(m->L, "invalid capture index %%%d in replacement string", index + 1);
             spell_push_capture(m, index, s, e);
             const char* text = lua_tolstring(m->L, -1, &k);
             spell_put(m->L, b, text, k);
@@ -53,8 +51,9 @@ int spell_gsub(lua_State* L) {
     size_t ns, np;
     const char* s = luaL_checklstring(L, 1, &ns);
     const char* p = luaL_checklstring(L, 2, &np);
+    int table = lua_istable(L, 3), type = lua_type(L, 3), anchored = np > 0 && *p == '^';
     int64_t most = luaL_optinteger(L, 4, (int64_t)ns + 1), count = 0;
-    int table = lua_istable(L, 3), anchored = np > 0 && *p == '^';
+    if (!table && type != LUA_TSTRING && type != LUA_TNUMBER) return luaL_typeerror(L, 3, "string/function/table");
     lua_settop(L, 4);
     matcher m;
     spell_prepare(&m, L, s, ns, p, np);

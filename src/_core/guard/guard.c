@@ -200,6 +200,27 @@ static int raw_metatable(lua_State* L) {
     return 1;
 }
 
+/* getmetatable of scripts: tags of arrays and objects are not theirs to see, those of strings and files are locked. */
+static int get_metatable(lua_State* L) {
+    spell_guard* g = spell_of(L);
+    luaL_checkany(L, 1);
+    int locked = lua_type(L, 1) != LUA_TTABLE;
+    if (!lua_getmetatable(L, 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    const void* tag = lua_topointer(L, -1);
+    if (tag == g->array_tag || tag == g->object_tag) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushstring(L, "__metatable");
+    if (lua_rawget(L, -2) != LUA_TNIL) return 1;
+    lua_pop(L, 1);
+    if (locked) lua_pushboolean(L, 0);
+    return 1;
+}
+
 static int set_raw_metatable(lua_State* L) {
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
@@ -222,6 +243,9 @@ static const struct {
     {"api", spell_function},
     {"root", spell_root},
     {"stock", spell_stock},
+    {"front", spell_front},
+    {"less", spell_less},
+    {"getmetatable", get_metatable},
     {"pcall", spell_pcall},
     {"xpcall", spell_xpcall},
     {"create", spell_co_create},

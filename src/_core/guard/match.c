@@ -21,33 +21,43 @@ static void charge_bytes(lua_State* L, spell_guard* g, size_t n) {
     if (n >= STEPS_PER_CHECK) spell_check(L, g, (int64_t)(n / 8));
 }
 
+/* An error at the level of the script's call: `match_at` is called by a function of the prelude behind a C function. */
+int spell_pattern_error(matcher* m, const char* form, int number) {
+    lua_checkstack(m->L, 4);
+    luaL_where(m->L, m->level);
+    const char* where = lua_tolstring(m->L, -1, NULL);
+    lua_pushfstring(m->L, form, number);
+    lua_pushfstring(m->L, "%s%s", where, lua_tolstring(m->L, -1, NULL));
+    return lua_error(m->L);
+}
+
 static int open_capture(matcher* m) {
     for (int i = m->captures - 1; i >= 0; i--)
         if (m->capture[i].size == CAPTURE_OPEN) return i;
-    return luaL_error(m->L, "invalid pattern capture");
+    return spell_pattern_error(m, "invalid pattern capture", 0);
 }
 
 static int check_capture(matcher* m, int digit) {
     int i = digit - '1';
     if (i < 0 || i >= m->captures || m->capture[i].size == CAPTURE_OPEN)
-        luaL_error(m->L, "invalid capture index %%%d", i + 1);
+        spell_pattern_error(m, "invalid capture index %%%d", i + 1);
     return i;
 }
 
 static place class_end(matcher* m, place p) {
-    if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
+    if (p == m->pattern_end) spell_pattern_error(m, "malformed pattern (ends with '%%')", 0);
     unsigned char c = *p++;
     if (c == ESCAPE) {
-        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (ends with '%%')");
+        if (p == m->pattern_end) spell_pattern_error(m, "malformed pattern (ends with '%%')", 0);
         return p + 1;
     }
     if (c != '[') return p;
     if (p < m->pattern_end && *p == '^') p++;
     do {
-        if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
+        if (p == m->pattern_end) spell_pattern_error(m, "malformed pattern (missing ']')", 0);
         unsigned char inner = *p++;
         if (inner == ESCAPE) {
-            if (p == m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
+            if (p == m->pattern_end) spell_pattern_error(m, "malformed pattern (missing ']')", 0);
             p++;
         }
     } while (p == m->pattern_end || *p != ']');
@@ -67,6 +77,7 @@ static int in_class(int c, int class) {
         case 'u': found = isupper(c); break;
         case 'w': found = isalnum(c); break;
         case 'x': found = isxdigit(c); break;
+        case 'z': found = c == 0; break; /* deprecated, still in 5.4 */
         default: return class == c;
     }
     return isupper(class) ? !found : found != 0;
@@ -104,7 +115,7 @@ static int single(matcher* m, place s, place p, place end) {
 }
 
 static place match_balance(matcher* m, place s, place p) {
-    if (p >= m->pattern_end - 1) luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");
+    if (p >= m->pattern_end - 1) spell_pattern_error(m, "malformed pattern (missing arguments to '%%b')", 0);
     if (s >= m->subject_end || *s != *p) return NULL;
     int opened = 1;
     place start = s;
@@ -147,7 +158,7 @@ static place lazy(matcher* m, place s, place p, place end) {
 }
 
 static place start_capture(matcher* m, place s, place p, ptrdiff_t kind) {
-    if (m->captures >= MAX_CAPTURES) luaL_error(m->L, "too many captures");
+    if (m->captures >= MAX_CAPTURES) spell_pattern_error(m, "too many captures", 0);
     m->capture[m->captures].start = s;
     m->capture[m->captures].size = kind;
     m->captures++;
@@ -167,7 +178,7 @@ static place end_capture(matcher* m, place s, place p) {
 static place match_back(matcher* m, place s, int digit) {
     int i = check_capture(m, digit);
     ptrdiff_t n = m->capture[i].size;
-    if (n < 0) n = 0;
+    if (n < 0) return NULL; /* a position has no text */
     charge(m, (int)(n / 8) & 0xfffff);
     if (m->subject_end - s < n || memcmp(m->capture[i].start, s, (size_t)n) != 0) return NULL;
     return s + n;
@@ -191,7 +202,7 @@ static place match_escape(matcher* m, place* s, place* p, int* done) {
         *p = at + 4;
     } else if (at[1] == 'f') {
         at += 2;
-        if (at >= m->pattern_end || *at != '[') luaL_error(m->L, "missing '[' after '%%f' in pattern");
+        if (at >= m->pattern_end || *at != '[') spell_pattern_error(m, "missing '[' after '%%f' in pattern", 0);
         place end = class_end(m, at);
         if (!at_frontier(m, *s, at, end)) return NULL;
         *p = end;
@@ -245,7 +256,7 @@ static place match_from(matcher* m, place s, place p) {
 }
 
 static place match(matcher* m, place s, place p) {
-    if (--m->recursion == 0) luaL_error(m->L, "pattern too complex");
+    if (--m->recursion == 0) spell_pattern_error(m, "pattern too complex", 0);
     place found = match_from(m, s, p);
     m->recursion++;
     return found;
@@ -253,12 +264,12 @@ static place match(matcher* m, place s, place p) {
 
 void spell_push_capture(matcher* m, int i, place s, place e) {
     if (i >= m->captures) {
-        if (i != 0) luaL_error(m->L, "invalid capture index %%%d", i + 1);
+        if (i != 0) spell_pattern_error(m, "invalid capture index %%%d", i + 1);
         lua_pushlstring(m->L, (const char*)s, (size_t)(e - s));
         return;
     }
     ptrdiff_t n = m->capture[i].size;
-    if (n == CAPTURE_OPEN) luaL_error(m->L, "unfinished capture");
+    if (n == CAPTURE_OPEN) spell_pattern_error(m, "unfinished capture", 0);
     if (n == CAPTURE_POSITION)
         lua_pushinteger(m->L, m->capture[i].start - m->subject + 1);
     else
@@ -267,7 +278,7 @@ void spell_push_capture(matcher* m, int i, place s, place e) {
 
 static int push_captures(matcher* m, place s, place e) {
     int n = m->captures == 0 && s != NULL ? 1 : m->captures;
-    if (!lua_checkstack(m->L, n + 4)) luaL_error(m->L, "stack overflow (too many captures)");
+    if (!lua_checkstack(m->L, n + 4)) spell_pattern_error(m, "stack overflow (too many captures)", 0);
     for (int i = 0; i < n; i++) spell_push_capture(m, i, s, e);
     return n;
 }
@@ -281,6 +292,7 @@ void spell_prepare(matcher* m, lua_State* L, const char* s, size_t ns, const cha
     m->recursion = MAX_RECURSION;
     m->steps = 0;
     m->captures = 0;
+    m->level = 1;
 }
 
 place spell_try_at(matcher* m, place s, place p) {
@@ -376,6 +388,7 @@ int spell_match_at(lua_State* L) {
     if (init > ns) return 0;
     matcher m;
     spell_prepare(&m, L, s, ns, p, np);
+    m.level = 3;
     int anchored = np > 0 && *p == '^';
     place at = (place)s + init;
     do {

@@ -11,7 +11,7 @@ typedef struct matcher {
     const unsigned char *subject, *subject_end, *pattern_end;
     lua_State* L;
     spell_guard* g;
-    int recursion, steps, captures;
+    int recursion, steps, captures, level;
     struct {
         const unsigned char* start;
         ptrdiff_t size;
@@ -23,6 +23,7 @@ typedef const unsigned char* place;
 void spell_prepare(matcher* m, lua_State* L, const char* s, size_t ns, const char* p, size_t np);
 /* The end of a match that begins at `s`, or NULL. */
 place spell_try_at(matcher* m, place s, place p);
+int spell_pattern_error(matcher* m, const char* form, int number);
 void spell_push_capture(matcher* m, int i, place s, place e);
 
 #endif

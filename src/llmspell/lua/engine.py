@@ -26,7 +26,7 @@ from llmspell.errors import (
     ValidationError,
 )
 from llmspell.lua.crossing import Crossing, Stopped
-from llmspell.lua.host import HOST_METHODS, Host, global_name
+from llmspell.lua.host import COMPILED, HOST_METHODS, Host, global_name
 from llmspell.lua.scheduler import Scheduler
 from llmspell.security.profiles import LIMITS
 
@@ -126,17 +126,15 @@ class Interpreter:
             encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False,
             attribute_handlers=(_refuse, _refuse),
         )  # fmt: skip
-        chunks = b"".join(
-            name.encode() + b"\n" + (folder / "prelude" / f"{name}.lua").read_bytes() + b"\0" for name in CHUNKS
-        )
+        chunks = [part for name in CHUNKS for part in (name.encode(), COMPILED.get(name) or _prelude(name))]
         numbers = ",".join(f"{name}={i}" for i, name in enumerate(HOST_METHODS))
         base = os.fspath(roots[0]) if roots else "."
         places = [base, *self.app.config.engines.lua.package_paths]
         package_path = ";".join(f"{place}/?.lua;{place}/?/init.lua" for place in places)
         root, references = self._runtime.execute(
-            (folder / "prelude" / "boot.lua").read_bytes(),
+            _prelude("boot"),
             self._guard.path.encode(), b"spell_open", self._guard.address, self._crossing.dispatch, profile.encode(),
-            self.limits["script_bytes"] or 1 << 62, package_path.encode(), numbers.encode(), chunks,
+            self.limits["script_bytes"] or 1 << 62, package_path.encode(), numbers.encode(), *chunks,
         )  # fmt: skip
         self._crossing.root = root
         pairs = (item.split(b"=") for item in references.split(b","))
@@ -384,6 +382,11 @@ class Interpreter:
         return Outcome(
             error=error if exit_code is None else None, exit_code=exit_code, used=self.used(), duration_ms=duration
         )
+
+
+def _prelude(name: str) -> bytes:
+    with open(f"{os.path.dirname(__file__)}/prelude/{name}.lua", "rb") as file:
+        return file.read()
 
 
 def _refuse(owner: object, name: object, *value: object) -> None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 HOST_METHODS = (
     "describe", "write", "open_file", "opened_file", "read_source", "remove_file", "rename_file", "temporary_name",
-    "getenv", "read_input", "exit",
+    "getenv", "read_input", "exit", "keep_compiled",
 )  # fmt: skip
+COMPILED: dict[str, bytes] = {}
+"""Chunks of the prelude and of globals, by name, as Lua compiled them in this process."""
 
 
 def global_name(stem: str) -> str:
@@ -66,7 +68,9 @@ class Host:
                 spec["lookup"] = self._add(Method(instance.lookup, f"{kind}.lookup", handle=True))
             described["handles"][kind] = spec
         companion = os.path.splitext(str(module.__file__))[0] + ".lua"
-        if os.path.exists(companion):
+        if name in COMPILED:
+            described["companion"] = COMPILED[name]
+        elif os.path.exists(companion):
             with open(companion, encoding="utf-8") as file:
                 described["companion"] = file.read()
         return described
@@ -81,6 +85,10 @@ class Host:
             if id(method) not in numbers:
                 numbers[id(method)] = self._add(method)
         return {name: [numbers[id(method)], method.functions] for name, method in methods.items()}
+
+    def keep_compiled(self, name: str, chunk: bytes) -> None:
+        """Keep a chunk of ours for the interpreters to come."""
+        COMPILED.setdefault(name, chunk)
 
     # -- output and input --
 

@@ -2,35 +2,21 @@
 local P = ...
 local C, profile = P.C, P.profile
 local setmt, getmt, tostr = C.set_raw_metatable, C.raw_metatable, C.tostring
-local type, select, rawget, rawset, rawequal, rawlen, next, error = type, select, rawget, rawset, rawequal, rawlen, next, error
+local type, select, rawget, rawequal, next, error = type, select, rawget, rawequal, next, error
 local stock = { warn = warn, pairs = pairs }
 stock.collectgarbage = C.stock(collectgarbage, "collectgarbage")
 for _, name in next, { "concat", "unpack", "pack", "insert", "remove", "move", "sort" } do stock[name] = C.stock(table[name], name) end
-stock.format, stock.rep = C.stock(string.format, "format"), string.rep
-stock.load = load
-local pack, sub, rep, byte = table.pack, string.sub, string.rep, string.byte
+stock.format = C.stock(string.format, "format")
+stock.load, stock.require = load, require
+local pack, sub, byte, match_at = table.pack, string.sub, string.byte, C.match_at
 P.stock = stock
 
 local function is_tag(mt) return mt == P.array_tag or mt == P.object_tag end
 
-function setmetatable(t, mt)
-  if type(t) ~= "table" then error("bad argument #1 to 'setmetatable' (table expected, got " .. type(t) .. ")", 2) end
-  if mt ~= nil and type(mt) ~= "table" then error("bad argument #2 to 'setmetatable' (nil or table expected)", 2) end
-  local old = getmt(t)
-  if old ~= nil and not is_tag(old) and rawget(old, "__metatable") ~= nil then error("cannot change a protected metatable", 2) end
-  if mt ~= nil and rawget(mt, "__gc") ~= nil then P.raise("security", "a metatable with __gc is not allowed: finalizers cannot be interrupted") end
-  return setmt(t, mt)
-end
-
-function getmetatable(v)
-  if type(v) == "string" then return false end
-  local mt = getmt(v)
-  if mt == nil or is_tag(mt) then return nil end
-  local shown = rawget(mt, "__metatable")
-  if shown ~= nil then return shown end
-  if type(v) ~= "table" then return false end
-  return mt
-end
+setmetatable = C.front(setmetatable, function()
+  P.raise("security", "a metatable with __gc is not allowed: finalizers cannot be interrupted")
+end, "metatable")
+getmetatable = C.getmetatable
 
 tostring, pcall, xpcall = tostr, C.pcall, C.xpcall
 
@@ -41,27 +27,30 @@ function print(...)
   P.write("stdout", stock.concat(parts, "\t", 1, n) .. "\n")
 end
 
-function load(chunk, name, mode, ...)
+-- Prepares the arguments of the stock `load`: a reader is read here, where it may wait, and only text is let through.
+load = C.front(load, function(chunk, name, mode, ...)
   if type(chunk) == "function" then
-    local parts, size = {}, 0
+    local reader, parts, size = chunk, {}, 0
     while true do
-      local piece = chunk()
+      local ok, piece = C.pcall(reader)
+      if not ok then return function() error(piece, 0) end, name end
       if piece == nil or piece == "" then break end
-      if type(piece) ~= "string" then return nil, "reader function must return a string" end
+      if type(piece) ~= "string" and type(piece) ~= "number" then return function() return {} end, name end
+      piece = tostr(piece)
       parts[#parts + 1] = piece
       size = size + #piece
       if size > P.script_bytes then break end
     end
     chunk = stock.concat(parts)
-  elseif type(chunk) ~= "string" then
-    error("bad argument #1 to 'load' (string expected, got " .. type(chunk) .. ")", 2)
+    if name == nil then name = "=(load)" end
   end
-  if #chunk > P.script_bytes then P.limit("script_bytes", P.script_bytes, #chunk) end
-  local text_only = profile ~= "full"
-  if text_only and (byte(chunk) == 27 or mode == "b") then return nil, "attempt to load a binary chunk" end
-  if select("#", ...) == 0 then return stock.load(chunk, name or chunk, text_only and "t" or mode) end
-  return stock.load(chunk, name or chunk, text_only and "t" or mode, (...))
-end
+  if #tostr(chunk) > P.script_bytes then P.limit("script_bytes", P.script_bytes, #tostr(chunk)) end
+  if profile ~= "full" and (byte(chunk) == 27 or mode == "b") then
+    return function() error("attempt to load a binary chunk", 0) end, name, nil, ...
+  end
+  if profile ~= "full" and (mode == nil or mode == "bt") then mode = "t" end
+  return chunk, name, mode, ...
+end, "load", true)
 
 function P.limit(resource, limit, used)
   P.raise("resource_limit", stock.format("Resource limit exceeded: %s (limit %d, used %d)", resource, limit, used),
@@ -81,21 +70,14 @@ if profile ~= "full" then
 end
 
 local warn_on = false
-function warn(...)
-  local parts = { ... }
-  if #parts == 0 then error("bad argument #1 to 'warn' (string expected, got no value)", 2) end
-  for i = 1, select("#", ...) do
-    if type(parts[i]) ~= "string" and type(parts[i]) ~= "number" then
-      error("bad argument #" .. i .. " to 'warn' (string expected, got " .. type(parts[i]) .. ")", 2)
-    end
-  end
-  local message = stock.concat(parts)
+warn = C.front(warn, function(...)
+  local message = stock.concat { ... }
   if message == "@on" or message == "@off" then
     warn_on = message == "@on"
   elseif warn_on then
     P.write("stderr", "Lua warning: " .. message .. "\n")
   end
-end
+end, "texts")
 
 -- coroutine: resume and wrap pass a wait of the host through
 coroutine = {
@@ -116,10 +98,8 @@ P.text_of = text_of
 string.find, string.match, string.gmatch = C.find, C.match, C.gmatch
 
 -- %s goes through our tostring and %p shows the same opaque number, never an address
-function string.format(form, ...)
+string.format = C.front(string.format, function(form, ...)
   local values, n, i = { ... }, select("#", ...), 0
-  if type(form) ~= "string" then form = tostr(form) end
-  local changed
   local position = 1
   while true do
     local at, after, flags, letter = C.match_at(form, "%%([-+ #0-9.]*)(.?)", position)
@@ -131,15 +111,13 @@ function string.format(form, ...)
         values[i] = tostr(values[i])
       elseif i <= n and letter == "p" then
         local kind = type(values[i])
-        local opaque = (kind == "table" or kind == "function" or kind == "thread" or kind == "userdata") and P.opaque(values[i]) or "(null)"
-        values[i] = opaque
-        changed = (changed or form)
+        values[i] = (kind == "table" or kind == "function" or kind == "thread" or kind == "userdata") and P.opaque(values[i]) or "(null)"
         form = sub(form, 1, after - 2) .. "s" .. sub(form, after)
       end
     end
   end
-  return stock.format(form, stock.unpack(values, 1, n))
-end
+  return form, stock.unpack(values, 1, n)
+end, "format", true)
 
 function P.opaque(v)
   local mt = getmt(v)
@@ -148,151 +126,139 @@ function P.opaque(v)
 end
 
 -- Callbacks of gsub run here, in Lua, so that they may wait; plain replacements run in C.
-function string.gsub(s, pattern, repl, most)
-  local kind = type(repl)
-  if kind == "string" or (kind == "table" and getmt(repl) == nil) then return C.gsub(s, pattern, repl, most) end
-  if kind == "number" then return C.gsub(s, pattern, tostr(repl), most) end
-  if kind ~= "table" and not P.is_callable(repl) then
-    error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
-  end
-  if type(s) == "number" then s = tostr(s) end
+string.gsub = C.front(C.gsub, function(s, pattern, repl, most)
+  s, pattern, most = tostr(s), tostr(pattern), math.tointeger(most)
+  local called = type(repl) == "function"
   local limit = most or #s + 1
+  local anchored = byte(pattern) == 94
   local parts, count, position, copied, last = {}, 0, 1, 1, nil
   while count < limit do
-    local found = pack(C.match_at(s, pattern, position))
+    local found = pack(match_at(s, pattern, position))
     local from, to = found[1], found[2]
     if from == nil then break end
     if to ~= last or from < to then
       count = count + 1
       local value
-      if kind == "function" then value = repl(stock.unpack(found, 3, found.n)) else value = P.index_or_call(repl, found) end
-      if value == nil or value == false then
+      if called then value = repl(stock.unpack(found, 3, found.n)) else value = repl[found[3]] end
+      if not value then
         value = sub(s, from, to - 1)
       elseif type(value) ~= "string" and type(value) ~= "number" then
-        error("invalid replacement value (a " .. type(value) .. ")", 2)
+        error("invalid replacement value (a " .. type(value) .. ")", 3)
       end
       parts[#parts + 1] = sub(s, copied, from - 1)
       parts[#parts + 1] = value
       copied, last = to, to
     end
     position = to > from and to or to + 1
-    if byte(pattern) == 94 then break end
+    if anchored then break end
   end
   parts[#parts + 1] = sub(s, copied)
   return stock.concat(parts), count
-end
+end, "gsub")
 
-function P.index_or_call(repl, found)
-  local mt = getmt(repl)
-  if rawget(mt, "__call") ~= nil and rawget(mt, "__index") == nil then return repl(stock.unpack(found, 3, found.n)) end
-  return repl[found[3]]
-end
-
--- table: stock functions for plain tables, loops in Lua (where the count hook sees them) for anything unusual
-local MAX = 10000000
-
-local function length(t, name)
-  if type(t) ~= "table" then
-    local mt = getmt(t)
-    if type(mt) ~= "table" or rawget(mt, "__index") == nil then error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(t) .. ")", 3) end
-  end
+-- table: what follows sees tables with metamethods, long moves, and comparators; the rest is stock. Errors are raised
+-- at level 3, the caller of the C function in front.
+local function length(t)
   local n = #t
-  if math.type(n) ~= "integer" then error("object length is not an integer", 3) end
+  if math.type(n) ~= "integer" then error("object length is not an integer", 4) end
   return n
 end
 
-function table.insert(t, ...)
-  if type(t) == "table" and (getmt(t) == nil or is_tag(getmt(t))) then return stock.insert(t, ...) end
-  local n, e = select("#", ...), length(t, "insert") + 1
+local function integer(value, index, name)
+  local number = math.tointeger(value) or (type(value) == "string" and math.tointeger(tonumber(value)))
+  if number then return number end
+  local kind = type(value)
+  local why = (kind == "number" or tonumber(value)) and "number has no integer representation" or "number expected, got " .. kind
+  error("bad argument #" .. index .. " to '" .. name .. "' (" .. why .. ")", 4)
+end
+
+table.insert = C.front(table.insert, function(t, ...)
+  local n, e = select("#", ...), length(t) + 1
   if n == 1 then
     t[e] = (...)
   elseif n == 2 then
     local at, value = ...
-    if math.type(at) ~= "integer" or at < 1 or at > e then error("bad argument #2 to 'insert' (position out of bounds)", 2) end
+    at = integer(at, 2, "insert")
+    if at < 1 or at > e then error("bad argument #2 to 'insert' (position out of bounds)", 3) end
     for i = e, at + 1, -1 do t[i] = t[i - 1] end
     t[at] = value
   else
-    error("wrong number of arguments to 'insert'", 2)
+    error("wrong number of arguments to 'insert'", 3)
   end
-end
+end, "table")
 
-function table.remove(t, ...)
-  if type(t) == "table" and (getmt(t) == nil or is_tag(getmt(t))) then return stock.remove(t, ...) end
-  local size = length(t, "remove")
-  local at = select("#", ...) > 0 and (...) or size
-  if select("#", ...) > 0 and (math.type(at) ~= "integer" or (size + 1 ~= at and (at < 1 or at > size + 1))) then
-    error("bad argument #2 to 'remove' (position out of bounds)", 2)
+table.remove = C.front(table.remove, function(t, ...)
+  local size = length(t)
+  local at = size
+  if (...) ~= nil then
+    at = integer((...), 2, "remove")
+    if size + 1 ~= at and (at < 1 or at > size + 1) then error("bad argument #2 to 'remove' (position out of bounds)", 3) end
   end
   local value = t[at]
   for i = at, size - 1 do t[i] = t[i + 1] end
   t[size > at and size or at] = nil
   return value
-end
+end, "table")
 
-function table.move(a, f, e, t, b)
-  b = b == nil and a or b
-  if math.type(f) == "integer" and math.type(e) == "integer" and math.type(t) == "integer" and e - f < 100000 then
-    return stock.move(a, f, e, t, b)
-  end
-  if not (math.type(f) == "integer" and math.type(e) == "integer" and math.type(t) == "integer") then return stock.move(a, f, e, t, b) end
+table.move = C.front(table.move, function(a, f, e, t, b)
+  f, e, t = integer(f, 2, "move"), integer(e, 3, "move"), integer(t, 4, "move")
+  if b == nil then b = a end
+  if type(b) ~= "table" then error("bad argument #5 to 'move' (table expected, got " .. type(b) .. ")", 3) end
   if e < f then return b end
-  if not (f > 0 or e < math.maxinteger + f) then error("bad argument #3 to 'move' (too many elements to move)", 2) end
-  if t > math.maxinteger - (e - f) then error("bad argument #4 to 'move' (destination wrap around)", 2) end
+  if not (f > 0 or e < math.maxinteger + f) then error("bad argument #3 to 'move' (too many elements to move)", 3) end
+  if t > math.maxinteger - (e - f) then error("bad argument #4 to 'move' (destination wrap around)", 3) end
   if t > e or t <= f or not rawequal(a, b) then
     for i = 0, e - f do b[t + i] = a[f + i] end
   else
     for i = e - f, 0, -1 do b[t + i] = a[f + i] end
   end
   return b
-end
+end, "move")
 
-function table.concat(t, sep, i, j)
-  local plain_table = type(t) == "table" and (getmt(t) == nil or is_tag(getmt(t)))
-  local first, last = i or 1, j or length(t, "concat")
-  if math.type(first) ~= "integer" or math.type(last) ~= "integer" then return stock.concat(t, sep, i, j) end
-  if last - first > MAX then error("table is too long to concatenate", 2) end
-  if sep ~= nil and type(sep) ~= "string" and type(sep) ~= "number" then sep = text_of(sep) or sep end
-  local copy
+-- Gives the stock function a copy in which handles and other tables with a text have become their text.
+table.concat = C.front(table.concat, function(t, sep, i, j)
+  if sep ~= nil and text_of(sep) == nil then return t, sep, i, j end -- the stock function will refuse it
+  local first, last = i == nil and 1 or integer(i, 3, "concat"), j == nil and length(t) or integer(j, 4, "concat")
+  local copy = {}
   for k = first, last do
     local v = t[k]
-    local kind = type(v)
-    if kind ~= "string" and kind ~= "number" then
-      v = text_of(v)
-      if v == nil then error("invalid value (at index " .. k .. ") in table for 'concat'", 2) end
-      copy = copy or (plain_table and stock.move(t, first, last, first, {}) or {})
-    end
-    if copy or not plain_table then
-      copy = copy or {}
-      copy[k] = v
-    end
+    local text = text_of(v)
+    copy[k] = text == nil and v or text
+    if text == nil then break end -- the stock function will say so
   end
-  return stock.concat(copy or t, sep, first, last)
-end
+  return copy, text_of(sep) or sep, first, last
+end, "concat", true)
 
-function table.unpack(t, i, j)
-  local first, last = i or 1, j
-  if last == nil then last = length(t, "unpack") end
-  if math.type(first) == "integer" and math.type(last) == "integer" and last >= first and (last - first >= 1000000 or last - first < 0) then
-    error("too many results to unpack", 2)
-  end
-  return stock.unpack(t, first, last)
+table.unpack = C.front(table.unpack, function(t, i, j)
+  local first, last = i == nil and 1 or integer(i, 2, "unpack"), j == nil and length(t) or integer(j, 3, "unpack")
+  if last >= first and (last - first >= 1000000 or last - first < 0) then return {}, first, last end
+  local copy = {}
+  for k = first, last do copy[k] = t[k] end
+  return copy, first, last
+end, "table", true)
+
+-- An error of a comparison must not name a line of the prelude.
+local function compares(v)
+  local mt = type(v) == "table" and getmt(v)
+  return mt and rawget(mt, "__lt") ~= nil
+end
+local function smaller(a, b)
+  if compares(a) or compares(b) then return a < b end
+  return C.less(a, b)
 end
 
 -- Merge sort: a comparator may wait, and an inconsistent one still ends in n log n steps.
-function table.sort(t, less)
-  if less == nil and type(t) == "table" and getmt(t) == nil and rawlen(t) < 200000 then
-    local only = rawlen(t) > 0 and type(t[1])
-    for k = 1, rawlen(t) do
-      if type(t[k]) ~= only then only = nil break end
-    end
-    if only == "number" or only == "string" then return stock.sort(t) end
+table.sort = C.front(table.sort, function(t, less)
+  local n = length(t)
+  if n < 2 then return end
+  if n >= 2147483647 then error("bad argument #1 to 'sort' (array too big)", 3) end
+  if less ~= nil and type(less) ~= "function" then error("bad argument #2 to 'sort' (function expected, got " .. type(less) .. ")", 3) end
+  less = less or smaller
+  local given, from, to = {}, {}, {}
+  for k = 1, n do
+    given[k] = t[k]
+    from[k] = given[k]
   end
-  local n = length(t, "sort")
-  if n >= 2147483647 then error("bad argument #1 to 'sort' (array too big)", 2) end
-  if less ~= nil and type(less) ~= "function" then error("bad argument #2 to 'sort' (function expected, got " .. type(less) .. ")", 2) end
-  less = less or function(a, b) return a < b end
-  local from, to = {}, {}
-  for k = 1, n do from[k] = t[k] end
   local width = 1
   while width < n do
     for left = 1, n, 2 * width do
@@ -311,5 +277,7 @@ function table.sort(t, less)
     from, to = to, from
     width = width * 2
   end
-  for k = 1, n do t[k] = from[k] end
-end
+  for k = 1, n do
+    if not rawequal(from[k], given[k]) then t[k] = from[k] end
+  end
+end, "sort")

@@ -1,6 +1,6 @@
 -- First chunk of a state: opens the guard, runs the other chunks, returns what the host calls. The host function is
 -- an argument here and nowhere else; the guard keeps it in the registry, which no script can reach.
-local path, entry, address, host, profile, script_bytes, package_path, host_methods, chunks = ...
+local path, entry, address, host, profile, script_bytes, package_path, host_methods = ...
 local P = { profile = profile, script_bytes = script_bytes, package_path = package_path, host_methods = {} }
 P.C = assert(package.loadlib(path, entry))(address)
 P.C.set_host(host)
@@ -17,11 +17,21 @@ for key, value in next, _G do
 end
 P.env, P.real = env, _G
 
--- Chunks run without line numbers, so that an error's position is the script's line and never one of ours.
-local dump, load, assert = string.dump, load, assert
-function P.compile(name, chunk) return load(dump(assert(load(chunk, "=[" .. name .. "]", "t")), true), "=[llmspell]", "b", env) end
-local function run(name, chunk) P.compile(name, chunk)(P) end
-for name, chunk in chunks:gmatch("(%w+)\n(.-)\0") do run(name, chunk) end
+-- Chunks run without line numbers, so that an error's position is the script's line and never one of ours. What was
+-- compiled once is kept by the host for the states after this one: then `chunk` is binary.
+local dump, load, assert, byte, fresh = string.dump, load, assert, string.byte, {}
+function P.compile(name, chunk)
+  if byte(chunk) ~= 27 then
+    chunk = dump(assert(load(chunk, "=[" .. name .. "]", "t")), true)
+    if P.host then P.host.keep_compiled(name, chunk) else fresh[name] = chunk end
+  end
+  return load(chunk, "=[llmspell]", "b", env)
+end
+for i = 9, select("#", ...), 2 do
+  local name, chunk = select(i, ...)
+  P.compile(name, chunk)(P)
+end
+for name, chunk in next, fresh do P.host.keep_compiled(name, chunk) end
 P.build_files()
 local root = P.C.root
 return function(reference, arguments) return root(reference, arguments) end, P.references()

@@ -175,8 +175,8 @@ local function bundled(name)
 end
 
 local function make_require(package)
-  return function(name)
-    if type(name) ~= "string" then error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2) end
+  return C.front(P.stock.require, function(name)
+    name = tostr(name)
     local loaded = package.loaded[name]
     if loaded ~= nil then return loaded end
     local value = bundled(name)
@@ -195,7 +195,7 @@ local function make_require(package)
           local source = host.read_source(file, true)
           if source ~= nil then
             chunk, failure = load(source, "@" .. file)
-            if chunk == nil then error("error loading module '" .. name .. "' from file '" .. file .. "':\n\t" .. failure, 2) end
+            if chunk == nil then error("error loading module '" .. name .. "' from file '" .. file .. "':\n\t" .. failure, 3) end
             loader, origin = chunk, file
             break
           end
@@ -203,12 +203,12 @@ local function make_require(package)
         end
       end
     end
-    if loader == nil then error(P.stock.concat(tried), 2) end
+    if loader == nil then error(P.stock.concat(tried), 3) end
     local result = loader(name, origin)
     if result ~= nil then package.loaded[name] = result end
     if package.loaded[name] == nil then package.loaded[name] = true end
     return package.loaded[name], origin
-  end
+  end, "texts")
 end
 
 local coarse_clock = function() return stock_os.clock() // 0.001 / 1000 end
@@ -224,6 +224,7 @@ function P.build_files()
   end)
   rawset(file_tag, "__metatable", false)
   local stock_package = package
+  P.stock_loaded = stock_package.loaded
   package = { loaded = {}, preload = {}, config = stock_package.config }
   require = make_require(package)
   if profile == "safe" then

@@ -275,6 +275,12 @@ local function prune()
   for _, name in next, EXTRA[profile] do give(name) end
   real._G, loaded._G = real, real
   loaded.package = nil
+  -- where the C library looks for the name of a function in an error or a traceback
+  local known = P.stock_loaded
+  for key in next, known do known[key] = nil end
+  for key, value in next, loaded do
+    if key ~= "debug" then known[key] = value end
+  end
   local text_tag = getmt("")
   text_tag.__index, text_tag.__metatable = real.string, false
 end
