@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
     from llmspell.config import Config
+    from llmspell.config.model import Debug as DebugSettings
     from llmspell.config.overlay import Overlay
     from llmspell.metrics import DebugLog, Metrics
+    from llmspell.metrics.linefile import LineFile
     from llmspell.net import HttpClient
     from llmspell.providers import Providers
     from llmspell.rag import Rag
@@ -250,6 +252,7 @@ class Lane:
         self.session_id: str | None = None
         self.local = LocalApp(app, lambda: self.config)
         self._folder: Path | None = None
+        self._debug_file: LineFile | None = None
 
     @cached_property
     def overrides(self) -> Overlay:
@@ -282,18 +285,29 @@ class Lane:
 
     @cached_property
     def debug(self) -> DebugLog:
-        """The log of this interpreter's scripts; what `logging.level` lets through goes to standard error."""
+        """The log of this interpreter's scripts: to the streams and the file that `debug.output` names.
+
+        Standard error gets what `logging.level` lets through.
+        """
         from llmspell.metrics.debuglog import RANKS, DebugLog
         from llmspell.security import redact_value
 
         settings, shown = self.config.debug, RANKS[self.config.logging.level]
+        file = self._debug_file = _line_file(settings)
 
         def sink(rank: int, line: str) -> None:
-            if rank <= shown:
-                self.write("stderr", (line + "\n").encode("utf-8", "replace"))
+            data = (line + "\n").encode("utf-8", "replace")
+            if settings.output_stderr and rank <= shown:
+                self.write("stderr", data)
+            if settings.output_stdout:
+                self.write("stdout", data)
+            if file is not None:
+                file.write(line)
 
+        wanted = settings.output_stderr or settings.output_stdout or file is not None
         log = DebugLog(
-            sink=sink if settings.output_stderr else None,
+            sink=sink if wanted else None,
+            as_json=settings.output_format == "json",
             redact=redact_value,
             memory=lambda: int(self.used()["memory_bytes"]["used"]),
             module=self.script,
@@ -334,11 +348,29 @@ class Lane:
         if "_agents" in self.__dict__:
             self._agents.close()
         await self.local.close()
+        if self._debug_file is not None:
+            self._debug_file.close()
+            self._debug_file = None
         if self._folder is not None:
             import shutil
 
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _line_file(settings: DebugSettings) -> LineFile | None:
+    """Return the file that the section `debug` names, None when it names none. Raises ConfigurationError."""
+    if settings.output_file_path is None:
+        return None
+    from llmspell.metrics.linefile import LineFile
+
+    return LineFile(
+        settings.output_file_path,
+        append=settings.output_file_append,
+        max_size=settings.output_file_max_size,
+        max_files=settings.output_file_max_files,
+        key="debug.output.file.path",
+    )
 
 
 def make_tools(app: App) -> Tools:

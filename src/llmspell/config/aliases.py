@@ -8,7 +8,6 @@ KEYS = {
     "engines.lua.profile": "engines.lua.sandbox",
     "engines.lua.security_level": "engines.lua.sandbox",
     "engines.lua.sandbox_mode": "engines.lua.sandbox",
-    "engines.lua.stdlib_level": "engines.lua.stdlib",
     "engines.lua.timeout_ms": "engines.lua.limits.wall_time_ms",
     "engines.lua.max_memory_bytes": "engines.lua.limits.memory_bytes",
     "engines.lua.memory_limit": "engines.lua.limits.memory_bytes",
@@ -27,25 +26,49 @@ VALUES = {
     "rag.vector_storage.hnsw.metric": {
         "l2": "euclidean", "l1": "manhattan", "ip": "inner_product", "innerproduct": "inner_product",
     },
-    "rag.vector_storage.hnsw.preset": {"realtime": "real_time"},
     "rag.chunking.strategy": {"semantic": "recursive"},
     "logging.level": {"warning": "warn"},
     "debug.level": {"warning": "warn"},
 }  # fmt: skip
 
 # accepted with a warning, without effect
+_HNSW = (
+    "m", "ef_construction", "ef_search", "max_elements", "seed", "num_threads", "allow_replace_deleted",
+    "parallel_batch_size", "enable_mmap", "quantization", "keep_f32", "exact_below", "preset",
+)  # fmt: skip
+_EMBEDDING = (
+    "model", "cache_enabled", "cache_size", "cache_ttl_seconds", "batch_size", "timeout_seconds", "max_retries",
+)  # fmt: skip
+    "model",
+    "cache_enabled",
+    "cache_size",
+    "cache_ttl_seconds",
+    "batch_size",
+    "timeout_seconds",
+    "max_retries",
+)
 IGNORED = {
     "engines.javascript": "the JavaScript engine is absent",
     "engines.python": "the Python engine is absent",
     "runtime.memory": "it has no effect",
+    "runtime.max_concurrent_scripts": "a process runs one script at a time",
+    "runtime.enable_streaming": "scripts stream where they ask for it",
+    "debug.output.colored": "entries have no colour",
+    "debug.module_filters.levels": "modules share one level",
+    "debug.performance": "scripts report their timers themselves",
+    "debug.stack_trace": "errors carry their traceback anyway",
+    "rag.cache": "searches are not cached",
+    **{f"rag.vector_storage.hnsw.{key}": "searches are exact, which needs no tuning" for key in _HNSW},
+    **{f"rag.embedding.{key}": "the built-in embedder works in the process" for key in _EMBEDDING},
 }
 
-# sections of the product that this build does not contain
+# what this build does not contain; a file that relies on it must not load
 ABSENT = (
     "kernel", "hooks", "events", "workflows", "tenancy", "telemetry", "sessions", "runtime.sessions", "runtime.hooks",
     "runtime.events", "runtime.state_persistence.backup", "runtime.state_persistence.encryption", "rag.backup",
     "rag.monitoring", "rag.security", "rag.multi_tenant", "rag.multi_tenant_settings", "rag.sessions",
     "tools.web_search", "tools.search", "tools.process", "tools.system", "tools.media", "tools.database", "tools.email",
+    "engines.lua.stdlib", "tools.security.egress_policy", "tools.file_operations.validate_file_types",
 )  # fmt: skip
 
 

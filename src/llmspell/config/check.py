@@ -24,9 +24,6 @@ def cross_check(merged: dict[str, Any], origins: dict[str, Origin], problems: li
     overlap, size = value("rag.chunking.overlap"), value("rag.chunking.chunk_size")
     if overlap >= size:
         broken("rag.chunking.overlap", f"rag.chunking.overlap = {overlap}: must be less than chunk_size = {size}")
-    m, ef = value("rag.vector_storage.hnsw.m"), value("rag.vector_storage.hnsw.ef_construction")
-    if ef < m:
-        broken("rag.vector_storage.hnsw.ef_construction", f"hnsw.ef_construction = {ef}: must be at least m = {m}")
     embedding, stored = "rag.embedding.dimensions", "rag.vector_storage.dimensions"
     if embedding in merged and stored in merged:
         if merged[embedding] != merged[stored]:

@@ -27,8 +27,6 @@ SPECIAL = {
 
 # flat names that cannot be generated from a key
 FLAT = {
-    "LLMSPELL_MAX_CONCURRENT_SCRIPTS": "runtime.max_concurrent_scripts",
-    "LLMSPELL_ENABLE_STREAMING": "runtime.enable_streaming",
     "LLMSPELL_SCRIPT_TIMEOUT_SECONDS": "runtime.script_timeout_seconds",
     "LLMSPELL_ALLOW_FILE_ACCESS": "runtime.security.allow_file_access",
     "LLMSPELL_ALLOW_NETWORK_ACCESS": "runtime.security.allow_network_access",
@@ -63,7 +61,7 @@ BASE_URLS = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ol
 
 
 def name_of(path: str) -> str:
-    """Return the variable of a key: `rag.hnsw.m` is `LLMSPELL_RAG__HNSW__M`."""
+    """Return the variable of a key: `rag.chunking.overlap` is `LLMSPELL_RAG__CHUNKING__OVERLAP`."""
     return PREFIX + path.upper().replace("-", "_").replace(".", "__")
 
 

@@ -47,7 +47,7 @@ class _Walk:
             self.entry(layer, value, canonical, given)
         elif aliases.covers(aliases.ABSENT, canonical):
             section = aliases.covers(aliases.ABSENT, canonical)
-            self.problem(layer, canonical, given, f"{canonical}: this build has no {section}; remove the section")
+            self.problem(layer, canonical, given, f"{canonical}: this build has no {section}: remove it")
         elif canonical in schema.sections() and isinstance(value, dict):
             self.table(layer, value, f"{canonical}.", f"{given}.")
         elif canonical.startswith("tools.") and self.is_tool_option(canonical):

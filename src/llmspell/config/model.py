@@ -50,9 +50,6 @@ class LuaEngine(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: Annotated[
         Literal["auto", "safe", "standard", "full"], doc("Profile; auto is standard on the command line")
     ] = "auto"
-    stdlib: Annotated[Literal["none", "basic", "standard", "all"], doc("Narrows the libraries of the profile")] = (
-        "standard"
-    )
     limits: Limits = Limits()
     strict: Annotated[bool, doc("Unknown option keys of API functions raise")] = False
     package_paths: Annotated[tuple[str, ...], doc("Further roots of require; must lie under allowed paths")] = ()
@@ -98,8 +95,6 @@ class StatePersistence(msgspec.Struct, frozen=True, kw_only=True):
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """runtime: how spells run."""
 
-    max_concurrent_scripts: Annotated[int, doc("Interpreters running at once; more wait", ge=1, le=1000)] = 10
-    enable_streaming: Annotated[bool, doc("Model answers arrive in pieces where the provider can")] = True
     script_timeout_seconds: Annotated[float, doc("Wall limit of a run", gt=0)] = 300
     security: RuntimeSecurity = RuntimeSecurity()
     state_persistence: StatePersistence = StatePersistence()
@@ -177,32 +172,22 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
 class Debug(msgspec.Struct, frozen=True, kw_only=True):
     """debug: the script global `Debug`."""
 
-    groups: ClassVar[tuple[str, ...]] = (
-        "output.file", "output.buffer", "output", "module_filters", "performance", "stack_trace",
-    )  # fmt: skip
+    groups: ClassVar[tuple[str, ...]] = ("output.file", "output.buffer", "output", "module_filters")
     enabled: Annotated[bool, doc("false drops every entry")] = True
     level: Annotated[Literal["off", "error", "warn", "info", "debug", "trace"], doc("Least important level kept")] = (
         "info"
     )
     output_stdout: Annotated[bool, doc("Write entries to standard output")] = False
-    output_stderr: Annotated[bool, doc("Write entries to standard error")] = True
-    output_colored: Annotated[bool, doc("Colour on a terminal")] = True
-    output_format: Annotated[Literal["text", "json", "pretty"], doc("Form of an entry")] = "text"
+    output_stderr: Annotated[bool, doc("Write entries to standard error, as far as logging.level lets them")] = True
+    output_format: Annotated[Literal["text", "json"], doc("Form of an entry")] = "text"
     output_file_path: Annotated[str | None, doc("File that gets entries")] = None
     output_file_append: Annotated[bool, doc("Keep the old content of the file")] = True
-    output_file_max_size: Annotated[int, doc("Size at which the file is rotated, bytes", gt=0)] = 10_000_000
-    output_file_max_files: Annotated[int, doc("Rotated files kept", gt=0)] = 5
+    output_file_max_size: Annotated[int, doc("Size at which a new file is begun, bytes", gt=0)] = 10_000_000
+    output_file_max_files: Annotated[int, doc("Files kept, the newest included", gt=0)] = 5
     output_buffer_enabled: Annotated[bool, doc("Keep entries for getCapturedEntries")] = True
     output_buffer_max_entries: Annotated[int, doc("Entries kept", gt=0)] = 10_000
     module_filters_enabled: Annotated[tuple[str, ...], doc("Modules shown; empty for all")] = ()
     module_filters_disabled: Annotated[tuple[str, ...], doc("Modules hidden")] = ()
-    module_filters_levels: Annotated[dict[str, str], doc("Level by module pattern")] = {}
-    performance_enabled: Annotated[bool, doc("Report timers")] = False
-    performance_min_duration_ms: Annotated[float, doc("Shorter timers are not reported", ge=0)] = 1
-    stack_trace_enabled: Annotated[bool, doc("Add stack traces")] = False
-    stack_trace_on_error: Annotated[bool, doc("Add stack traces to errors")] = True
-    stack_trace_max_depth: Annotated[int, doc("Frames of a trace", gt=0)] = 50
-    stack_trace_include_source: Annotated[bool, doc("Name files and lines")] = True
 
 
 class Logging(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,31 +201,15 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hnsw(msgspec.Struct, frozen=True, kw_only=True):
-    """rag.vector_storage.hnsw: the graph index."""
+    """rag.vector_storage.hnsw: the index of a collection. Searches are exact, so there is nothing to tune."""
 
-    m: Annotated[int, doc("Links per node", ge=2, le=128)] = 16
-    ef_construction: Annotated[int, doc("Width of the search while building", ge=2)] = 200
-    ef_search: Annotated[int, doc("Width of the search", ge=1)] = 50
-    max_elements: Annotated[int, doc("Vectors of one collection", gt=0)] = 1_000_000
     metric: Annotated[Literal["cosine", "euclidean", "inner_product", "manhattan"], doc("Distance")] = "cosine"
-    seed: Annotated[int, doc("Seed of the layers", ge=0)] = 42
-    num_threads: Annotated[int, doc("Threads of a build, 0 for all", ge=0)] = 0
-    allow_replace_deleted: Annotated[bool, doc("Reuse places of deleted vectors")] = True
-    parallel_batch_size: Annotated[int, doc("Batch from which a build runs in parallel", gt=0)] = 128
-    enable_mmap: Annotated[bool, doc("Map saved indexes instead of reading them")] = True
-    quantization: Annotated[Literal["f32", "i8"], doc("Stored form of vectors")] = "f32"
-    keep_f32: Annotated[bool, doc("Keep the exact vectors beside the quantised ones")] = False
-    exact_below: Annotated[int, doc("Collections smaller than this are searched exactly", ge=0)] = 2048
-    preset: Annotated[
-        Literal["small", "medium", "large", "speed", "accuracy", "real_time", "balanced"] | None,
-        doc("Values of m and ef for a purpose; stated keys win"),
-    ] = None
 
 
 class VectorStorage(msgspec.Struct, frozen=True, kw_only=True):
     """rag.vector_storage: where vectors live."""
 
-    backend: Annotated[Literal["hnsw", "memory"], doc("Graph index on disk, or memory only")] = "hnsw"
+    backend: Annotated[Literal["hnsw", "memory"], doc("hnsw keeps collections on disk, memory in the process")] = "hnsw"
     dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
     persistence_path: Annotated[str | None, doc("Folder of collections; default is vectors/ of home")] = None
     max_memory_mb: Annotated[int, doc("Loaded indexes; the least recently used leave first", gt=0)] = 500
@@ -252,14 +221,7 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True):
     """rag.embedding: how text becomes a vector."""
 
     default_provider: Annotated[str, doc("Embedder; builtin needs no network")] = "builtin"
-    model: Annotated[str | None, doc("Embedding model of the provider")] = None
     dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
-    cache_enabled: Annotated[bool, doc("Keep vectors of texts seen before")] = True
-    cache_size: Annotated[int, doc("Vectors kept", gt=0)] = 10_000
-    cache_ttl_seconds: Annotated[int, doc("Time a vector is kept", gt=0)] = 3600
-    batch_size: Annotated[int, doc("Texts of one request", gt=0)] = 32
-    timeout_seconds: Annotated[float, doc("Time of one request", gt=0)] = 30
-    max_retries: Annotated[int, doc("Further attempts", ge=0)] = 3
 
 
 class Chunking(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,16 +255,12 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
 class Rag(msgspec.Struct, frozen=True, kw_only=True):
     """rag: retrieval."""
 
-    groups: ClassVar[tuple[str, ...]] = ("cache",)
     enabled: Annotated[bool, doc("false switches the RAG global and the rag commands off")] = True
     default_collection: Annotated[str, doc("Collection used when none is named")] = "default"
     vector_storage: VectorStorage = VectorStorage()
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     retrieval: Retrieval = Retrieval()
-    cache_search_cache_enabled: Annotated[bool, doc("Keep search results")] = True
-    cache_search_cache_size: Annotated[int, doc("Results kept", gt=0)] = 1000
-    cache_search_cache_ttl_seconds: Annotated[int, doc("Time results are kept", gt=0)] = 300
 
 
 class FileOperations(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,7 +276,6 @@ class FileOperations(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: Annotated[int, doc("Depth of recursive operations", gt=0)] = 10
     allowed_extensions: Annotated[tuple[str, ...], doc("Extensions that may be opened; empty for all")] = ()
     blocked_extensions: Annotated[tuple[str, ...], doc("Extensions never opened")] = ("exe", "dll", "so", "dylib")
-    validate_file_types: Annotated[bool, doc("Refuse content that contradicts the extension")] = True
     follow_symlinks: Annotated[bool, doc("Follow links whose target stays inside")] = True
 
 
@@ -345,7 +302,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     proxy_trusted: Annotated[bool, doc("The proxy is trusted to resolve names")] = False
     user_agent: Annotated[str, doc("Name sent with requests")] = f"llmspell/{__version__}"
     offline: Annotated[bool, doc("true refuses every connection but loopback")] = False
-    retry_max_attempts: Annotated[int, doc("Attempts of repeatable requests", ge=1)] = 3
+    retry_max_attempts: Annotated[int, doc("Attempts of a request that asks to be repeated", ge=1, le=20)] = 3
     retry_initial_delay_ms: Annotated[int, doc("First delay", ge=0)] = 1000
     retry_max_delay_ms: Annotated[int, doc("Longest delay", ge=0)] = 30_000
     retry_backoff_factor: Annotated[float, doc("Growth of the delay", gt=0)] = 2.0
@@ -361,9 +318,6 @@ class ToolSecurity(msgspec.Struct, frozen=True, kw_only=True):
     allow: Annotated[tuple[str, ...], doc("Patterns of tool or tool.operation allowed above the ceiling")] = ()
     deny: Annotated[tuple[str, ...], doc("Patterns of tool or tool.operation refused; deny wins")] = ()
     require_approval: Annotated[tuple[str, ...], doc("Calls of a model that need a yes")] = ("*.privileged",)
-    egress_policy: Annotated[
-        Literal["approve", "deny", "warn", "off"], doc("Sending out after private and untrusted data met")
-    ] = "approve"
     rate_limits: Annotated[dict[str, int], doc("Calls per minute by tool")] = {}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmspell.base.clock import rfc3339
 from llmspell.errors import InvalidArgument
 from llmspell.metrics.filters import Filters
-from llmspell.metrics.lines import text_line
+from llmspell.metrics.lines import json_line, text_line
 from llmspell.metrics.weight import weigh
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class DebugLog:
 
     sink: called with the rank of a level (1 error .. 5 trace) and a finished line. redact: masks secrets in plain data.
     memory: bytes in use, for timers. module: name used where a call gives none. level: threshold at the start.
-    keep: number of entries in the ring.
+    keep: number of entries in the ring. as_json: the form of the lines.
     """
 
     def __init__(
@@ -65,8 +65,10 @@ class DebugLog:
         level: str = "info",
         enabled: bool = True,
         keep: int = KEEP,
+        as_json: bool = False,
     ) -> None:
         self._sink = sink
+        self._line = json_line if as_json else text_line
         self._redact = redact or (lambda data: data)
         self._memory = memory or (lambda: 0)
         self.module = module
@@ -117,7 +119,7 @@ class DebugLog:
         if self._sink is not None:
             fields: dict[str, Any] = {} if name is None else {"module": name}
             fields |= data if isinstance(data, Mapping) else {} if data is None else {"data": data}
-            self._sink(rank, text_line(entry.level, "script_runtime", "log", text, fields, epoch=entry.at))
+            self._sink(rank, self._line(entry.level, "script_runtime", "log", text, fields, epoch=entry.at))
 
     def _keep_entry(self, entry: Entry) -> None:
         """Keep the newest entries: at most `keep`, and no more text than `KEEP_CHARS`, for scripts fill this."""

@@ -113,7 +113,7 @@ class HttpClient:
             allow_private=tuple(allow_private or ()),
             truncate=truncate,
         )
-        policy = Retry.of(retry)
+        policy = Retry.of(retry, limits.retry)
         if policy is None or policy.max_attempts == 1 or not may_retry(out.method, out.headers):
             return await call.run()
         return await call.run_again(policy)

@@ -24,12 +24,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     retry_on_status: tuple[int, ...] = (429, 500, 502, 503, 504)
 
     @classmethod
-    def of(cls, value: Retry | Mapping[str, Any] | None) -> Retry | None:
-        """Return `value` as a Retry. Raises InvalidArgument for unknown or absurd fields."""
+    def of(cls, value: Retry | Mapping[str, Any] | None, base: Retry | None = None) -> Retry | None:
+        """Return `value` as a Retry, fields it leaves out as in `base`. Raises InvalidArgument for absurd fields."""
         if value is None or isinstance(value, Retry):
             return value
         try:
-            retry = msgspec.convert(dict(value), cls, strict=False)
+            retry = msgspec.convert({**msgspec.structs.asdict(base or cls()), **value}, cls, strict=False)
             unknown = sorted(set(value) - set(cls.__struct_fields__))
         except (msgspec.ValidationError, TypeError) as error:
             raise InvalidArgument(f"retry: {error}", details={"name": "retry"}) from error

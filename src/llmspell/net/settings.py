@@ -9,6 +9,7 @@ import msgspec
 
 from llmspell.errors import ConfigurationError
 from llmspell.net.address import is_loopback
+from llmspell.net.retry import Retry
 
 if TYPE_CHECKING:
     from llmspell.net.url import Target
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     proxy_trusted: bool = False
     offline: bool = False
+    retry: Retry = Retry()
 
     @classmethod
     def of(cls, section: Any) -> Settings:
@@ -77,8 +79,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         agent = f"llmspell/{__version__}"
         if section is None:
             return cls(user_agent=agent, proxy="env", proxy_trusted=True)
-        taken = {name: getattr(section, name) for name in cls.__struct_fields__}
-        return cls(**taken | {"user_agent": taken["user_agent"] or agent})
+        taken = {name: getattr(section, name) for name in cls.__struct_fields__ if name != "retry"}
+        retry = Retry(
+            max_attempts=section.retry_max_attempts,
+            initial_delay_ms=section.retry_initial_delay_ms,
+            max_delay_ms=section.retry_max_delay_ms,
+            backoff_factor=section.retry_backoff_factor,
+            retry_on_status=section.retry_retry_on_status,
+        )
+        return cls(**taken | {"user_agent": taken["user_agent"] or agent, "retry": retry})
 
     def proxies(self, environ: Mapping[str, str] | None) -> Proxies:
         """Return the proxies in force. Raises ConfigurationError if tools may not trust the one that is set."""

@@ -71,13 +71,13 @@ def test_tables_merge_and_arrays_are_replaced(place):
 
 def test_all_mistakes_of_all_layers_come_in_one_error(place):
     place.write(place.home / "config.toml", "[rag.chunking]\nchunk_sise = 3\n")
-    place.write(place.project / "llmspell.toml", "[runtime]\nmax_concurrent_scripts = 0\n[kernel]\nport = 1\n")
+    place.write(place.project / "llmspell.toml", "[runtime]\nscript_timeout_seconds = 0\n[kernel]\nport = 1\n")
     with pytest.raises(ConfigurationError) as caught:
         place.load({"LLMSPELL_RAG__ENABLED": "perhaps"})
     errors = {item["key"]: item for item in caught.value.details["errors"]}
     assert errors["rag.chunking.chunk_sise"]["suggestion"] == "rag.chunking.chunk_size"
     assert errors["rag.chunking.chunk_sise"]["line"] == 2
-    assert errors["runtime.max_concurrent_scripts"]["line"] == 2
+    assert errors["runtime.script_timeout_seconds"]["line"] == 2
     assert "no kernel" in errors["kernel"]["message"]
     assert "rag.enabled" in errors
 
@@ -126,8 +126,8 @@ def test_a_key_in_the_environment_defines_its_provider(place):
 
 
 def test_a_flat_alias_loses_to_the_real_name(place):
-    environ = {"LLMSPELL_HNSW_M": "20", "LLMSPELL_RAG__VECTOR_STORAGE__HNSW__M": "30"}
-    assert place.load(environ).config.rag.vector_storage.hnsw.m == 30
+    environ = {"LLMSPELL_EMBEDDING_DIMENSIONS": "20", "LLMSPELL_RAG__EMBEDDING__DIMENSIONS": "30"}
+    assert place.load(environ).config.rag.embedding.dimensions == 30
 
 
 def test_variables_reach_providers_and_tools(place):

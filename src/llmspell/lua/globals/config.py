@@ -27,8 +27,8 @@ MAX_AUDIT = 1000
 # keys outside runtime.security that confine scripts, start programs, or name files: changing them is a security matter
 CONFINING = (
     "security.", "runtime.security.", "storage.", "logging.file", "debug.output.file.", "engines.lua.sandbox",
-    "engines.lua.stdlib", "engines.lua.limits.", "engines.lua.package_paths", "runtime.script_timeout_seconds",
-    "runtime.max_concurrent_scripts", "runtime.state_persistence.path", "rag.vector_storage.persistence_path",
+    "engines.lua.limits.", "engines.lua.package_paths", "runtime.script_timeout_seconds",
+    "runtime.state_persistence.path", "rag.vector_storage.persistence_path",
     "tools.security.", "tools.file_operations.", "tools.network.", "tools.process.", "tools.system.", "tools.database.",
     "tools.email.", "tools.paths", "tools.enabled", "tools.disabled", "tools.service_checker.",
     "tools.environment_manager.", "providers.allow_http_hosts", "providers.proxy", "providers.use_keyring",
