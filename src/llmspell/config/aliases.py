@@ -39,14 +39,6 @@ _HNSW = (
 _EMBEDDING = (
     "model", "cache_enabled", "cache_size", "cache_ttl_seconds", "batch_size", "timeout_seconds", "max_retries",
 )  # fmt: skip
-    "model",
-    "cache_enabled",
-    "cache_size",
-    "cache_ttl_seconds",
-    "batch_size",
-    "timeout_seconds",
-    "max_retries",
-)
 IGNORED = {
     "engines.javascript": "the JavaScript engine is absent",
     "engines.python": "the Python engine is absent",

@@ -30,7 +30,7 @@ def test_old_content_stays_only_when_wanted(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_names_its_key(tmp_path):
-    with pytest.raises(ConfigurationError, match="cannot write some.key"):
+    with pytest.raises(ConfigurationError, match=r"cannot write some\.key"):
         LineFile(str(tmp_path / "absent" / "log"), append=True, max_size=1, max_files=1, key="some.key")
 
 
