@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 monotonic = time.monotonic
-_last = (0, "1970-01-01T00:00:00")
+_last = (0.0, "1970-01-01T00:00:00")
 
 
 def rfc3339(epoch: float | None = None) -> str:
@@ -15,9 +15,11 @@ def rfc3339(epoch: float | None = None) -> str:
     """
     global _last
     seconds = time.time() if epoch is None else epoch
-    whole = int(seconds // 1)
-    known, text = _last
-    if known != whole:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        _last = (whole, text)
-    return f"{text}.{int((seconds - whole) * 1000):03d}Z"
+    start, text = _last
+    part = seconds - start
+    if not 0.0 <= part < 1.0:
+        start = float(seconds // 1)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start))
+        _last = (start, text)
+        part = seconds - start
+    return f"{text}.{int(part * 1000):03d}Z"

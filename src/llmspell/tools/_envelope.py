@@ -46,8 +46,9 @@ def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tu
             meta.update({key: item for key, item in value.metadata.items() if key not in meta})
         value = value.value
     value, cut, size = capped(value, max_bytes)
+    data: Any = MISSING
     if text is None:
-        text = _primary_text(op, value)
+        text, data = _primary(op, value)
     elif len(text) > max_bytes:
         text, cut_text, _ = capped(text, max_bytes)
         cut = cut or cut_text
@@ -57,8 +58,7 @@ def succeeded(op: Op, value: Any, meta: dict[str, Any], *, max_bytes: int) -> tu
         message = op.done if label is op.label else f"Operation '{label}' completed successfully"
     if text is None:
         text = message
-        data = MISSING
-    else:
+    elif data is MISSING:
         data = json_value(text)
     envelope = {
         "operation": label,
@@ -99,13 +99,16 @@ def json_value(text: str) -> Any:
     return parsed_json(stripped)
 
 
-def _primary_text(op: Op, value: Any) -> str | None:
+def _primary(op: Op, value: Any) -> tuple[str | None, Any]:
+    """Return the primary text and the data it reads as, where that needs no reading."""
     if op.text is not None and type(value) is dict:
         found = value.get(op.text)
-        if found is None:
-            return None
-        return found if type(found) is str else number_text(found)
-    return value if type(value) is str else None
+        if type(found) is int:
+            return repr(found), found
+        if found is None or type(found) is str:
+            return found, MISSING
+        return number_text(found), MISSING
+    return (value if type(value) is str else None), MISSING
 
 
 def number_text(value: Any) -> str:

@@ -75,6 +75,7 @@ class Tools:
         )
         self._slots = Slots(config.max_concurrent)
         self._rates = Rates(rules.rate_limits, config.rate_limit_per_minute)
+        self._rated = bool(self._rates)
         self._stats: dict[str, ToolStats] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
         self._timeouts: dict[str, float] = {}
@@ -212,7 +213,7 @@ class Tools:
 
     def _checked(self, spec: Spec, params: Mapping[str, Any], context: Context, timeout_ms: float | None) -> Job:
         """Return the call as a job that may run. Raises what `call` raises for a call that may not."""
-        if not isinstance(params, Mapping):
+        if type(params) is not dict and not isinstance(params, Mapping):
             raise violation("params", "an object of named parameters expected", keyword="type")
         if "timeout_ms" in params and "timeout_ms" not in spec.names and not spec.open:
             params = dict(params)
@@ -220,7 +221,7 @@ class Tools:
         bound = bind(spec, params, loose=context.model_issued)
         op = bound.op
         self.policy.check(spec, op, bound.values, context)
-        if self._rates:
+        if self._rated:
             self._rates.take(spec.name, context.tenant_id)
         deadline = self._deadline(spec, op, context, timeout_ms)
         job = Job(spec, op, bound.values, context, deadline, self._services, self.settings(spec.name), self._cwd)
