@@ -16,15 +16,76 @@ VALUES = (
     "nil", "true", "1", "1.5", "'x'", "{}", "print", "coroutine.create(print)", "''", "'10'", "-1", "0",
     "math.maxinteger", "math.mininteger", "2^53", "{1, 2, 3}", PROXY,
 )  # fmt: skip
-ONE = """
-table.insert table.remove table.concat table.unpack table.sort string.find string.match string.gmatch string.gsub
-string.format tostring tonumber setmetatable load pcall xpcall coroutine.create coroutine.wrap coroutine.resume
-coroutine.status coroutine.close coroutine.running select rawlen rawget rawset rawequal next ipairs pairs type assert
-warn string.sub string.byte string.char string.len string.reverse string.upper string.pack string.unpack
-string.packsize utf8.char utf8.codepoint utf8.offset math.floor math.tointeger table.pack print
-""".split()
-MANY = """table.insert table.remove table.concat table.unpack table.sort string.find string.match string.gmatch
-string.gsub string.format setmetatable select rawget pcall xpcall load tonumber""".split()
+ONE = [
+    "table.insert",
+    "table.remove",
+    "table.concat",
+    "table.unpack",
+    "table.sort",
+    "string.find",
+    "string.match",
+    "string.gmatch",
+    "string.gsub",
+    "string.format",
+    "tostring",
+    "tonumber",
+    "setmetatable",
+    "load",
+    "pcall",
+    "xpcall",
+    "coroutine.create",
+    "coroutine.wrap",
+    "coroutine.resume",
+    "coroutine.status",
+    "coroutine.close",
+    "coroutine.running",
+    "select",
+    "rawlen",
+    "rawget",
+    "rawset",
+    "rawequal",
+    "next",
+    "ipairs",
+    "pairs",
+    "type",
+    "assert",
+    "warn",
+    "string.sub",
+    "string.byte",
+    "string.char",
+    "string.len",
+    "string.reverse",
+    "string.upper",
+    "string.pack",
+    "string.unpack",
+    "string.packsize",
+    "utf8.char",
+    "utf8.codepoint",
+    "utf8.offset",
+    "math.floor",
+    "math.tointeger",
+    "table.pack",
+    "print",
+]
+MANY = [
+    "table.insert",
+    "table.remove",
+    "table.concat",
+    "table.unpack",
+    "table.sort",
+    "string.find",
+    "string.match",
+    "string.gmatch",
+    "string.gsub",
+    "string.format",
+    "setmetatable",
+    "select",
+    "rawget",
+    "pcall",
+    "xpcall",
+    "load",
+    "tonumber",
+]
 SUBJECTS = ("{1, 2, 3}", "'abc'", "nil", "5", "setmetatable({1, 2, 3}, {})", PROXY)
 FURTHER = ("nil", "1", "1.5", "'x'", "{}", "{3, 1, 2}", "print", "-1", "math.maxinteger", "'2'")
 

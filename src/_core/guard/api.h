@@ -128,7 +128,7 @@ enum { SPELL_BUFFERS = 24, SPELL_DEPTH = 128 };
 typedef struct spell_guard {
     spell_control* control;
     spell_buffer buffers[SPELL_BUFFERS];
-    int buffers_used;
+    int buffers_used, plain_results;
     const void *array_tag, *object_tag, *null_tag, *error_tag;
 } spell_guard;
 
@@ -169,7 +169,7 @@ int spell_tostring(lua_State* L);
 int spell_invoke(lua_State* L);
 int spell_function(lua_State* L);
 int spell_root(lua_State* L);
-int spell_results(lua_State* L);
+int spell_plain(lua_State* L);
 int spell_stock(lua_State* L);
 int spell_front(lua_State* L);
 int spell_less(lua_State* L);

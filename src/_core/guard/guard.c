@@ -242,6 +242,7 @@ static const struct {
     {"tostring", spell_tostring},
     {"api", spell_function},
     {"root", spell_root},
+    {"plain", spell_plain},
     {"stock", spell_stock},
     {"front", spell_front},
     {"less", spell_less},

@@ -10,6 +10,7 @@
  * Traversal is raw except `__tojson`. Nothing is dropped: what has no form raises `validation` with its path. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
@@ -159,6 +160,26 @@ static void pack_function(packer* p, int index) {
     spell_put(L, p->b, bytes, 4);
 }
 
+/* Floats print with 14 digits: does another float key of the table print like this one? Only asked when digits got lost. */
+static int has_twin(packer* p, int table, int key, const char* text) {
+    lua_State* L = p->L;
+    double mine = lua_tonumberx(L, key, NULL), read = strtod(text, NULL);
+    if (read == mine) return 0;
+    int64_t steps = 0;
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        double other = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumberx(L, -1, NULL) : mine;
+        char digits[40];
+        if (other != mine && fabs(other - mine) <= fabs(mine) * 1e-12) {
+            snprintf(digits, sizeof digits, "%.14g", other);
+            if (strcmp(digits, text) == 0) return 1;
+        }
+        if ((++steps & 0xfff) == 0) spell_check(L, p->g, 0x1000);
+    }
+    return 0;
+}
+
 static void pack_key(packer* p, int table, int key) {
     lua_State* L = p->L;
     size_t n;
@@ -175,11 +196,10 @@ static void pack_key(packer* p, int table, int key) {
     lua_callk(L, 1, 1, 0, NULL);
     const char* text = lua_tolstring(L, -1, &n);
     lua_pushvalue(L, -1);
-    if (lua_rawget(L, table) != LUA_TNIL) {
-        lua_pop(L, 1);
-        refuse(p, "two keys have the same text");
-    }
+    int taken = lua_rawget(L, table) != LUA_TNIL;
     lua_pop(L, 1);
+    if (taken || (type == LUA_TNUMBER && !lua_isinteger(L, key) && has_twin(p, table, key, text)))
+        refuse(p, "two keys have the same text");
     put_text(p, text, n);
     lua_pop(L, 1);
 }

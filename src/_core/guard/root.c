@@ -17,10 +17,18 @@ static int root_answer(lua_State* L, spell_guard* g, char status, int first, int
     spell_buffer* b = spell_buffer_take(L, g);
     spell_put(L, b, &status, 1);
     spell_put_array(L, b, (uint32_t)(last - first + 1));
-    for (int i = first; i <= last; i++) spell_pack(L, g, b, i, 1);
+    int functions = status == 'E' || !g->plain_results;
+    g->plain_results = 0;
+    for (int i = first; i <= last; i++) spell_pack(L, g, b, i, functions);
     lua_pushlstring(L, b->data, b->size);
     spell_buffer_give(g);
     return 1;
+}
+
+/* plain(...) -> ...; the results of the task that ends with this call go to the host without functions. */
+int spell_plain(lua_State* L) {
+    spell_of(L)->plain_results = 1;
+    return lua_gettop(L);
 }
 
 static int pack_results(lua_State* L) {

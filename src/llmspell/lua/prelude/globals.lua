@@ -340,7 +340,7 @@ function entries.compile(source, name)
   local chunk, failure = P.stock.load(source, name, "t")
   return chunk ~= nil, failure
 end
-function entries.results() return P.stock.unpack(last, 1, last.n) end
+function entries.results() return C.plain(P.stock.unpack(last, 1, last.n)) end
 function entries.shown()
   local list = {}
   for i = 1, last.n do list[i] = tostr(last[i]) end
