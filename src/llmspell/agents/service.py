@@ -20,6 +20,7 @@ from llmspell.agents.toolbox import Toolbox
 from llmspell.base.context import Context
 from llmspell.base.ids import short
 from llmspell.errors import ComponentError, ValidationError
+from llmspell.providers._tally import Cell
 
 if TYPE_CHECKING:
     from llmspell.agents._base import AgentConfig
@@ -58,6 +59,7 @@ class Agents:
         self.present: Callable[[Any], Any] = chunk_wire
         self._defaults = config
         self._metrics = metrics
+        self._cells: tuple[Cell, Cell, Cell] | None = None
         self._context: Callable[[], Context] = Context
         self._untrusted = False
         self._roster = Roster(providers)
@@ -358,10 +360,15 @@ class Agents:
     def finished(self, execution_id: str, *, ok: bool, seconds: float) -> None:
         """Note that a run has ended, and count it."""
         self._parents.pop(execution_id, None)
-        if self._metrics is not None:
-            status = {"status": "success" if ok else "failure"}
-            self._metrics.counter("llmspell_agent_runs_total").at(status).inc()
-            self._metrics.histogram("llmspell_agent_seconds").at({}).observe(seconds)
+        if self._metrics is None:
+            return
+        if self._cells is None:
+            runs, times = self._metrics.counter("llmspell_agent_runs_total"), "llmspell_agent_seconds"
+            good, bad = (Cell(runs, {"status": status}) for status in ("success", "failure"))
+            self._cells = good, bad, Cell(self._metrics.histogram(times), {})
+        succeeded, failed, times_of = self._cells
+        (succeeded if ok else failed).get().inc()
+        times_of.get().observe(seconds)
 
     def recall(self, agent: Agent) -> None:
         """Load the conversation an agent keeps under an id."""

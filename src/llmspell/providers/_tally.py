@@ -15,7 +15,7 @@ _NAMES = ("requests", "failures", "input_tokens", "output_tokens", "cost_usd")
 _MAX_CELLS = 1000
 
 
-class _Cell:
+class Cell:
     """One series of a metric, looked up once; again only after the metric was reset, which gives it a new table."""
 
     __slots__ = ("_family", "_home", "_labels", "_series")
@@ -40,7 +40,7 @@ class Tally:
         self._rows: dict[str, list[float]] = {}
         self._lock = threading.Lock()  # protects _rows
         self._metrics = metrics
-        self._cells: dict[tuple[str, str], tuple[_Cell, ...]] = {}
+        self._cells: dict[tuple[str, str], tuple[Cell, ...]] = {}
 
     def count(self, provider: str, model: str, usage: Usage | None, *, latency_ms: int) -> None:
         """Count one call; `usage` None means it failed."""
@@ -83,14 +83,14 @@ class Tally:
         return counts
 
 
-def _cells(metrics: Metrics, provider: str, model: str) -> tuple[_Cell, ...]:
+def _cells(metrics: Metrics, provider: str, model: str) -> tuple[Cell, ...]:
     name = {"provider": provider, "model": model}
     calls, tokens = metrics.counter("llmspell_model_calls_total"), metrics.counter("llmspell_tokens_total")
     return (
-        _Cell(calls, {**name, "status": "ok"}),
-        _Cell(calls, {**name, "status": "error"}),
-        _Cell(tokens, {**name, "direction": "input"}),
-        _Cell(tokens, {**name, "direction": "output"}),
-        _Cell(metrics.counter("llmspell_cost_usd_total"), name),
-        _Cell(metrics.histogram("llmspell_model_seconds"), {"provider": provider}),
+        Cell(calls, {**name, "status": "ok"}),
+        Cell(calls, {**name, "status": "error"}),
+        Cell(tokens, {**name, "direction": "input"}),
+        Cell(tokens, {**name, "direction": "output"}),
+        Cell(metrics.counter("llmspell_cost_usd_total"), name),
+        Cell(metrics.histogram("llmspell_model_seconds"), {"provider": provider}),
     )
