@@ -12,4 +12,4 @@ cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=undefined 
 cd "$root"
 LD_PRELOAD="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH="$work" \
-    "$python" -m pytest tests/sandbox -q -k "not bare"
+    "$python" -m pytest tests/sandbox tests/lua -q -k "not bare and not leaks"

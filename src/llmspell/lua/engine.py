@@ -243,7 +243,7 @@ class Interpreter:
         data = source.encode() if isinstance(source, str) else source
         self._arm()
         for text in (b"return " + data, data):
-            ok, message = (self._call("compile", text, "=input") + [None])[:2]
+            ok, message = [*self._call("compile", text, "=input"), None][:2]
             if ok:
                 return "complete", ""
         if str(message or "").endswith("<eof>"):
@@ -255,7 +255,7 @@ class Interpreter:
         data = source.encode() if isinstance(source, str) else source
         self._check_source(data)
         self._arm()
-        ok, message = (self._call("compile", data, name) + [None])[:2]
+        ok, message = [*self._call("compile", data, name), None][:2]
         return None if ok else str(message)
 
     def globals(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 
 from llmspell.errors import ResourceLimitError, SecurityError, StorageError
 from llmspell.lua.binding import Method, public_methods
+from llmspell.lua.globals._base import check_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 HOST_METHODS = (
     "describe", "write", "open_file", "opened_file", "read_source", "remove_file", "rename_file", "temporary_name",
-    "getenv", "read_input", "exit", "keep_compiled",
+    "getenv", "read_input", "exit", "keep_compiled", "check_options",
 )  # fmt: skip
 COMPILED: dict[str, bytes] = {}
 """Chunks of the prelude and of globals, by name, as Lua compiled them in this process."""
@@ -89,6 +90,10 @@ class Host:
     def keep_compiled(self, name: str, chunk: bytes) -> None:
         """Keep a chunk of ours for the interpreters to come."""
         COMPILED.setdefault(name, chunk)
+
+    def check_options(self, options: dict, known: list, where: str, site: str) -> None:  # type: ignore[type-arg]  # contract: bare words
+        """Warn of unknown keys, or raise where configured so."""
+        check_options(self._lane, options, frozenset(known), where, site)
 
     # -- output and input --
 

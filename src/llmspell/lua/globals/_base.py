@@ -117,3 +117,23 @@ def unknown_keys(options: Mapping[str, Any], known: Iterable[str]) -> list[str]:
             near = nearest(key, sorted(names), limit=1)
             sentences.append(f"unknown option '{key}'" + (f", did you mean '{near[0]}'?" if near else ""))
     return sentences
+
+
+def check_options(lane: Any, options: Mapping[str, Any], known: Iterable[str], where: str, site: str = "") -> None:
+    """Warn of each unknown key once per call site of an interpreter; with `engines.lua.strict` raise ValidationError.
+
+    where: the function, `Tool.list`. site: the place of the call, when the caller knows it.
+    """
+    if all(key in known for key in options):
+        return
+    sentences = unknown_keys(options, known)
+    if lane.config.engines.lua.strict:
+        from llmspell.errors import ValidationError
+
+        raise ValidationError(f"{where}: {sentences[0]}", code="unknown_option", details={"field": where})
+    seen: set[tuple[str, str, str]] = lane.__dict__.setdefault("warned_options", set())
+    fresh = [sentence for sentence in sentences if (where, site, sentence) not in seen]
+    if len(seen) < 1000:
+        seen.update((where, site, sentence) for sentence in fresh)
+        for sentence in fresh:
+            lane.debug.log("warn", f"{site}: {where}: {sentence}" if site else f"{where}: {sentence}", "lua")

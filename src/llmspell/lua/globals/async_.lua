@@ -149,9 +149,20 @@ local function check_list(list, label)
   return list, #list
 end
 
-local function check_options(options, label)
-  if options ~= nil then lib.check(options, "table", 2, label) end
-  return options or {}
+local OPTIONS = { max_concurrency = true, timeout_ms = true, fail_fast = true }
+local function check_options(options, label, index)
+  if options == nil then return {} end
+  lib.check(options, "table", index or 2, label)
+  lib.options(options, OPTIONS, label)
+  for _, name in ipairs { "max_concurrency", "timeout_ms" } do
+    if options[name] ~= nil and type(options[name]) ~= "number" then
+      raise("validation", ("option '%s' of %s must be a number, got %s"):format(name, label, type(options[name])))
+    end
+  end
+  if options.fail_fast ~= nil and type(options.fail_fast) ~= "boolean" then
+    raise("validation", ("option 'fail_fast' of %s must be a boolean, got %s"):format(label, type(options.fail_fast)))
+  end
+  return options
 end
 
 -- Runs one item: a function is called, a task awaited, a plain value is itself.
@@ -181,10 +192,12 @@ local function run_each(n, most, step, fail_fast, timeout_ms)
   end
   if n == 0 then return end
   for k = 1, math.min(n, most) do workers[k] = spawn(work) end
+  local now = timeout_ms and lib.global("Utils").monotonic_ms
+  local deadline = now and now() + timeout_ms
   local ok, e = pcall(function()
     for _, worker in ipairs(workers) do
       local record = records[lib.ident(worker)]
-      if not wait_for(record, timeout_ms) then raise("timeout", ("not all ended within %g ms"):format(timeout_ms)) end
+      if not wait_for(record, deadline and math.max(0, deadline - now())) then raise("timeout", ("not all ended within %g ms"):format(timeout_ms)) end
       record.observed = true
     end
   end)
@@ -223,10 +236,11 @@ function api.settled(list, options)
   local items, n = check_list(list, "Async.settled")
   options = check_options(options, "Async.settled")
   local results = lib.array {}
-  run_each(n, concurrency(options, math.max(n, 1), "Async.settled"), function(i)
+  local done, e = pcall(run_each, n, concurrency(options, math.max(n, 1), "Async.settled"), function(i)
     local ok, value = pcall(value_of, items[i])
     if ok then results[i] = { ok = true, value = value } else results[i] = { ok = false, error = value } end
   end, false, options.timeout_ms)
+  if not done and not (lib.is_error(e) and e.kind == "timeout") then error(e, 0) end
   for i = 1, n do results[i] = results[i] or { ok = false, error = lib.new_error { kind = "timeout", message = "did not end in time" } } end
   return results
 end
@@ -261,7 +275,7 @@ local function each(label, keep)
   return function(list, fn, options)
     local items, n = check_list(list, label)
     lib.check(fn, "function", 2, label)
-    options = options or {}
+    options = check_options(options, label, 3)
     local results = keep and lib.array {} or nil
     run_each(n, concurrency(options, 8, label), function(i)
       local value = fn(items[i], i)
@@ -289,15 +303,18 @@ function api.timeout(ms, fn, ...)
 end
 
 -- Waiting lines: each waiter has its own gate, served in order of arrival.
-local function park(line, timeout_ms)
+-- One that is served in the moment in which its time runs out has been served; one that is cancelled then gives back
+-- what it was served, by `undo`.
+local function park(line, timeout_ms, undo)
   local waiter = { door = gate() }
   line[#line + 1] = waiter
   local ok, opened = pcall(wait, waiter.door, timeout_ms)
-  if not ok or not opened then
-    waiter.gone = true
-    if not ok then error(opened, 0) end
+  waiter.gone = true
+  if not ok then
+    if waiter.served and undo then undo(waiter) end
+    error(opened, 0)
   end
-  return opened, waiter
+  return opened or waiter.served == true, waiter
 end
 
 local function wake(line, value)
@@ -335,8 +352,11 @@ function api.channel(capacity)
       return v
     end
     if closed then return nil end
-    local served, waiter = park(receivers, timeout_ms)
-    return served and waiter.value and waiter.value[1] or nil
+    local served, waiter = park(receivers, timeout_ms, function(waiter)
+      if waiter.value and not wake(receivers, waiter.value) then table.insert(items, 1, waiter.value[1]) end
+    end)
+    if served and waiter.value then return waiter.value[1] end
+    return nil
   end
   function channel:close()
     closed = true
@@ -354,7 +374,7 @@ function api.semaphore(n)
       free = free - 1
       return true
     end
-    return (park(line, timeout_ms))
+    return (park(line, timeout_ms, function() semaphore:release() end))
   end
   function semaphore:release()
     if not wake(line) then

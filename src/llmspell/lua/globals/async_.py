@@ -1,4 +1,4 @@
-"""Async: tasks, and waiting for several things at once. What tasks do lives in `async_.lua`; here is only the loop's part."""
+"""Async: tasks, and waiting for several things at once: the loop's part; what tasks do lives in `async_.lua`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 class Global:
     """Primitives of the companion chunk: tasks and gates by name."""
-
-    aliases = {}
 
     def __init__(self, app: App, lane: Lane) -> None:
         del app

@@ -35,6 +35,31 @@ function lib.check(value, wanted, index, name)
   P.raise("validation", ("bad argument #%d to '%s' (%s expected, got %s)"):format(index, name, wanted, kind))
 end
 
+-- Looks for unknown keys of an options table; the host warns of them once per line of the script, or refuses them.
+function lib.options(options, known, label)
+  local strange
+  for key in next, options do
+    if not known[key] then
+      strange = strange or {}
+      strange[tostr(key)] = true
+    end
+  end
+  if strange == nil then return options end
+  local names, site, level = P.array {}, "", 2
+  for name in next, known do names[#names + 1] = name end
+  while true do
+    local info = getinfo(level, "Sl")
+    if info == nil then break end
+    if info.currentline > 0 then
+      site = info.short_src .. ":" .. info.currentline
+      break
+    end
+    level = level + 1
+  end
+  P.host.check_options(strange, names, label, site)
+  return options
+end
+
 -- Frames of the prelude have no line numbers; a traceback for people leaves them out.
 local function own_frames(text)
   text = C.gsub(text, "\n\t%?: in [^\n]*", "")
