@@ -7,9 +7,18 @@
 
 #include "api.h"
 
-enum rule { RULE_TABLE, RULE_MOVE, RULE_CONCAT, RULE_SORT, RULE_FORMAT, RULE_GSUB, RULE_METATABLE, RULE_LOAD, RULE_TEXTS };
-static const char* const RULES[] = {"table",  "move",      "concat", "sort", "format",
-                                    "gsub", "metatable", "load",   "texts"};
+enum rule {
+    RULE_TABLE,
+    RULE_MOVE,
+    RULE_CONCAT,
+    RULE_SORT,
+    RULE_FORMAT,
+    RULE_GSUB,
+    RULE_METATABLE,
+    RULE_LOAD,
+    RULE_TEXTS
+};
+static const char* const RULES[] = {"table", "move", "concat", "sort", "format", "gsub", "metatable", "load", "texts"};
 enum { LONG_MOVE = 100000, LONG_SORT = 200000 };
 
 /* A table whose metatable is not one of the array and object tags: its metamethods may run. */
@@ -106,7 +115,8 @@ static int is_unusual(lua_State* L, int rule) {
     }
 }
 
-/* Upvalues: stock function, Lua function, rule, whether the Lua function only prepares the arguments of the stock one. */
+/* Upvalues: stock function, Lua function, rule, whether the Lua function only prepares the arguments of the stock one.
+ */
 static int prepared(lua_State* L, int status, lua_KContext context) {
     (void)status;
     (void)context;

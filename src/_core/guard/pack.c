@@ -160,7 +160,8 @@ static void pack_function(packer* p, int index) {
     spell_put(L, p->b, bytes, 4);
 }
 
-/* Floats print with 14 digits: does another float key of the table print like this one? Only asked when digits got lost. */
+/* Floats print with 14 digits: does another float key of the table print like this one? Only asked when digits got
+ * lost. */
 static int has_twin(packer* p, int table, int key, const char* text) {
     lua_State* L = p->L;
     double mine = lua_tonumberx(L, key, NULL), read = strtod(text, NULL);
