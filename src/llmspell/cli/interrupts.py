@@ -27,3 +27,5 @@ def interruptible(interp: Interpreter, source: Source | None = None) -> Iterator
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if source is not None:
+            source.resume()

@@ -39,6 +39,8 @@ def ingest(call: Call, out: Output) -> int:
 
     async def work() -> dict[str, Any]:
         documents = [_document(source, text, metadata, ttl) for source, text in _local(call, skipped)]
+        if not documents and not skipped and not any(_is_url(argument) for argument in call.args):
+            out.warn(f"no documents in {', '.join(call.args)}: no file there has a name that is read")
         for address in (argument for argument in call.args if _is_url(argument)):
             try:
                 documents.append(_document(address, await _fetched(app, address), metadata, ttl))

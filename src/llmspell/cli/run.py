@@ -191,6 +191,7 @@ def _plain_report(
 
     if error is not None:
         wire = error.to_wire()
+        wire["message"] = placed(wire["message"], wire.get("traceback"))
         if out.level in ("off", "error", "warn"):
             wire.pop("traceback", None)
         out.fail(wire)
@@ -202,6 +203,16 @@ def _plain_report(
     if out.form == "pretty":
         out.note(f"{outcome.duration_ms} ms, {outcome.used['memory_bytes']['used']} bytes of Lua memory")
     return code
+
+
+def placed(message: str, traceback: str | None) -> str:
+    """Return `script:line: message`, the place being the innermost line of the script; Lua's own errors hold theirs."""
+    if not traceback:
+        return message
+    import re
+
+    found = re.search(r"^\t([^\[\s][^\t\n]*?:\d+:) in ", traceback, re.MULTILINE)
+    return message if found is None or found[1] in message else f"{found[1]} {message}"
 
 
 def _exit_code(outcome: Outcome, error: LLMSpellError | None, signal: int | None) -> int:

@@ -63,6 +63,10 @@ class Sink:
         return self.kept.decode("utf-8", "replace")
 
 
+# how long a read blocks at a stretch: a signal that comes just before it does not end the blocking
+GLANCE_S = 0.2
+
+
 class Source:
     """Standard input of a script, with its own buffer over the descriptor.
 
@@ -75,6 +79,7 @@ class Source:
         self._buffer = bytearray()
         self._ended = False
         self._reading = False
+        self._stopped = False
 
     def read(self, size: int = -1) -> bytes:
         """Return `size` bytes, fewer at the end, everything without a size. Raises CancelledError, LimitExceeded."""
@@ -100,8 +105,13 @@ class Source:
             self._fill(bounded=False)
         return self.readline() if self._buffer else b""
 
+    def resume(self) -> None:
+        """Read again after an interrupt."""
+        self._stopped = False
+
     def interrupted(self) -> None:
         """End a blocking read; called from a signal handler, which runs inside it."""
+        self._stopped = True
         if self._reading:
             raise _InterruptedReadError
 
@@ -119,13 +129,14 @@ class Source:
 
         used = self.used() if bounded and self.used is not None else {}
         _within(used, "memory_bytes", len(self._buffer))
-        wall = used.get("wall_time_ms") or {"limit": 0, "used": 0}
-        rest = max(0.0, (wall["limit"] - wall["used"]) / 1000) if wall["limit"] else None
         fd = sys.stdin.fileno()
         self._reading = True
         try:
-            if not select([fd], (), (), rest)[0]:
-                _within(self.used() if self.used is not None else {}, "wall_time_ms", wall["limit"])
+            if self._stopped:
+                raise _InterruptedReadError
+            while not select([fd], (), (), GLANCE_S)[0]:
+                used = self.used() if bounded and self.used is not None else {}
+                _within(used, "wall_time_ms", used["wall_time_ms"]["used"] if used else 0)
             data = os.read(fd, 65536)
         except BlockingIOError:
             return True  # somebody else took it: ask again
