@@ -166,8 +166,19 @@ def _guess(text: str, *, day_first: bool) -> tuple[dt.datetime, str]:
     from dateutil import parser
 
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    loose: dt.datetime = parser.parse(text, dayfirst=day_first, default=today)
+    loose: dt.datetime = parser.parse(text, dayfirst=day_first, default=today, tzinfos=_stated_zone)
     return loose, "dateutil"
+
+
+def _stated_zone(name: str | None, offset: int | None) -> dt.tzinfo | None:
+    """Return the zone that dateutil read; a name it does not know is no date, where it would only warn."""
+    if offset is not None:
+        return dt.timezone(dt.timedelta(seconds=offset))
+    if name is None:
+        return None
+    if name.upper() in ("UTC", "GMT", "Z"):
+        return dt.UTC
+    raise ValueError(f"unknown zone {name}")
 
 
 def _first(text: str, patterns: tuple[str, ...]) -> tuple[dt.datetime, str] | None:
