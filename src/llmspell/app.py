@@ -270,7 +270,10 @@ class Lane:
     @cached_property
     def tools(self) -> Tools:
         """Tools of this interpreter: the bundled ones and those its scripts register."""
-        return make_tools(self.local)
+        tools = make_tools(self.local)
+        if "tools" in self.app.__dict__:
+            tools.adopt(self.app.tools)
+        return tools
 
     @cached_property
     def _agents(self) -> Agents:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmspell.lua.binding import Method
 
 CANCEL_WAIT = -1
+MANY_RELEASED = 512
 SWITCH = 0
 
 
@@ -44,15 +45,15 @@ class Started:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         coroutine, waiting = self._coroutine, self._first
+        step: Callable[[Any], Any]
+        argument: Any
         while True:
             try:
                 value = yield waiting
-            except BaseException as error:
-                step = coroutine.throw
-                argument: Any = error
+            except BaseException as error:  # handed to the coroutine, which decides
+                step, argument = coroutine.throw, error
             else:
-                step = coroutine.send
-                argument = value
+                step, argument = coroutine.send, value
             try:
                 waiting = step(argument)
             except StopIteration as stop:
@@ -102,6 +103,7 @@ class Crossing:
     def __init__(self, tripped: Callable[[], str | None]) -> None:
         self.methods: list[Method] = []
         self.released: list[int] = []
+        self.release: int | None = None
         self.convert = Converter(lambda number: Function(self, number), Function)
         self.root: Any = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -119,6 +121,8 @@ class Crossing:
             if number == CANCEL_WAIT:
                 self._drop_wait(self.convert.decode(payload)[0])
                 return b"V\x90"
+            if len(self.released) > MANY_RELEASED:
+                self.drain()
             if self._tripped() is not None:
                 return b"E" + self.convert.encode([{"text": "stopped"}])
             method = self.methods[number]
@@ -217,6 +221,17 @@ class Crossing:
         task = self.open_task(number, args)
         out = self.resume(task, None, name)
         return self.result(out if isinstance(out, bytes) else await self.drive(task, out, name))
+
+    def drain(self) -> None:
+        """Let the Lua state forget the functions and errors that nobody holds any more."""
+        count = len(self.released)
+        numbers = self.released[:count]
+        del self.released[:count]
+        if numbers and self.release is not None:
+            try:
+                self.call_now(self.release, [numbers], "release does not wait")
+            except Stopped:
+                return  # the run is over; what it held goes with its state
 
     def call_now(self, number: int, args: list[Any], message: str) -> list[Any]:
         """Call Lua function `number`; raises StorageError(message) inside it when it waits."""

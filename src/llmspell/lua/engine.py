@@ -139,6 +139,7 @@ class Interpreter:
         self._crossing.root = root
         pairs = (item.split(b"=") for item in references.split(b","))
         self._entries = {name.decode(): int(number) for name, number in pairs}
+        self._crossing.release = self._entries["release"]
         self.lane.scheduler = Scheduler(self._crossing, self._entries["task_started"], self.limits["tasks"])
         names = [global_name(stem) for stem in REGISTRY.names(outside=False)]
         arguments = self.lane.arguments
@@ -310,9 +311,7 @@ class Interpreter:
         self._guard.arm(
             instructions=self.limits["instructions"], memory_bytes=self.limits["memory_bytes"], deadline=self._deadline
         )
-        if self._crossing.released:
-            numbers, self._crossing.released[:] = list(self._crossing.released), []
-            self._call("release", numbers)
+        self._crossing.drain()
 
     def _disarm(self) -> None:
         self._guard.clear()

@@ -120,6 +120,10 @@ class Catalog:
         self._specs[spec.name] = spec
         self._index(spec.entry())
 
+    def added(self) -> list[Spec]:
+        """Return the tools registered at run time."""
+        return [self._specs[name] for name, entry in self._entries.items() if entry["source"] == "script"]
+
     def remove(self, name: str) -> bool:
         """Remove a tool registered at run time; False for an unknown one. Raises SecurityError for any other."""
         resolved = self.resolve(name)

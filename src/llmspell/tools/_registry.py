@@ -409,6 +409,11 @@ class Tools:
         self.catalog.add(spec)
         return spec
 
+    def adopt(self, other: Tools) -> None:
+        """Add the tools that were registered with another set."""
+        for spec in other.catalog.added():
+            self.catalog.add(spec)
+
     def unregister(self, name: str) -> bool:
         """Remove a tool made by `register`. Raises SecurityError for any other tool."""
         resolved = self.catalog.resolve(name)
