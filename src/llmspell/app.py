@@ -111,6 +111,13 @@ class App:
         """Agents for Python callers; each interpreter has its own set beside it."""
         return make_agents(self, self.tools)
 
+    async def leave_loop(self) -> None:
+        """Close the connections of the running loop, which is about to end; other loops keep theirs."""
+        for name in ("providers", "http"):
+            service = self.__dict__.get(name)
+            if service is not None:
+                await service.leave()
+
     async def close(self) -> None:
         """Close what was opened. Safe to call twice."""
         for name in ("rag", "state"):

@@ -211,6 +211,11 @@ class HttpClient:
         self._checked[key] = target
         return target
 
+    async def leave(self) -> None:
+        """Close the connections of the running loop, which is about to end."""
+        if self._pools is not None:
+            await self._pools.leave()
+
     async def close(self) -> None:
         """Close all connections. Safe to call twice."""
         if self._pools is not None:

@@ -74,6 +74,12 @@ class DirectPool:
             connection.close()
         return _inflated(answer, target.host)
 
+    def leave(self) -> None:
+        """Close the idle connections of the running loop, which is about to end."""
+        for connections in self._idle.pop(asyncio.get_running_loop(), {}).values():
+            for connection in connections:
+                connection.close()
+
     def close(self) -> None:
         """Close the idle connections of this loop at once, those of other live loops soon."""
         here = asyncio.get_running_loop()

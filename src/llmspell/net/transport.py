@@ -104,6 +104,12 @@ class Pools:
             session = sessions[key] = self._make(key)
         return session
 
+    async def leave(self) -> None:
+        """Close the sessions of this loop, which is about to end."""
+        self._last = None
+        for session in self._by_loop.pop(asyncio.get_running_loop(), {}).values():
+            await session.close()
+
     async def close(self) -> None:
         """Close the sessions of this loop at once, of other live loops soon; those of dead loops are forgotten."""
         here = asyncio.get_running_loop()

@@ -293,6 +293,10 @@ class Providers:
         """Return the requests that `scripted/<name>` received, in order."""
         return self._shared.scripts.log(name.removeprefix("scripted/"))
 
+    async def leave(self) -> None:
+        """Close the connections of the running loop, which is about to end."""
+        await self._shared.leave()
+
     async def close(self) -> None:
         """Close all connections. Safe to call twice."""
         self._built.clear()

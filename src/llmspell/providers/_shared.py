@@ -81,6 +81,15 @@ class Shared:
         if throttle is not None:
             throttle.note(prefix, headers)
 
+    async def leave(self) -> None:
+        """Close the connections of the running loop, which is about to end."""
+        direct = self.__dict__.get("direct")
+        if direct is not None:
+            direct.leave()
+        client = self.__dict__.get("http")
+        if client is not None:
+            await client.leave()
+
     async def close(self) -> None:
         """Close the client if there is one."""
         direct = self.__dict__.pop("direct", None)
