@@ -226,23 +226,23 @@ async def _to_its_end(interp: Interpreter, text: bytes, name: str) -> EngineOutc
         raise
 
 
-def _source(source: object) -> bytes:
-    """Return the text to run."""
+def _source(source: object) -> tuple[bytes, Path | None]:
+    """Return the text to run and its file."""
     if isinstance(source, Path):
         try:
-            return source.read_bytes()
+            return source.read_bytes(), source
         except FileNotFoundError as error:
             raise NotFound(f"no script {source}", details={"path": str(source)}) from error
         except OSError as error:
             message = f"cannot read the script {source}: {error.strerror}"
             raise StorageFailure(message, details={"path": str(source), "errno": error.errno}) from error
     if isinstance(source, bytes):
-        return source
+        return source, None
     if not isinstance(source, str):
         raise InvalidArgument(
             f"source: expected Lua text or a pathlib.Path, got {type(source).__name__}", details={"name": "source"}
         )
-    return source.encode("utf-8", "surrogateescape")
+    return source.encode("utf-8", "surrogateescape"), None
 
 
 def _check(limits: Mapping[str, int] | None, budget: Mapping[str, float] | None) -> None:
