@@ -37,6 +37,7 @@ T = TypeVar("T")
 _loop: asyncio.AbstractEventLoop | None = None
 _closed: WeakSet[App] = WeakSet()
 _pool: ThreadPoolExecutor | None = None
+SYNC_THREAD = "llmspell-sync"
 _lock = threading.Lock()  # protects _loop, the private loop of run_sync, and _pool, the threads of run
 MAX_SPELLS = 32
 
@@ -282,8 +283,10 @@ def run_sync(awaitable: Awaitable[T]) -> T:
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="llmspell-sync", daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name=SYNC_THREAD, daemon=True).start()
         loop = _loop
+    if threading.current_thread().name == SYNC_THREAD:
+        raise ComponentError("run_sync inside of what run_sync runs would wait for itself: use await", code="deadlock")
 
     async def wait() -> T:
         return await awaitable
