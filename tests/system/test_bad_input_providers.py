@@ -60,7 +60,7 @@ class Handler(socketserver.StreamRequestHandler):
             self.answer(int(status), ECHO, f"retry-after: {after}\r\n" if after else "")
 
     def answer(self, status, body, more=""):
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{more}\r\n"
         self.wfile.write(head.encode() + body)
 
 
