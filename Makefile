@@ -4,6 +4,7 @@ PY = $(VENV)/bin/python
 BIN = PATH="$(abspath $(VENV)/bin):$$PATH"
 CMAKE = $(BIN) $(PY) -m cmake
 CORE = -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLMSPELL_PYTHON=OFF -DLLMSPELL_TESTS=ON
+EXTRA = $(PY) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]], sep=chr(10))"
 SOURCES = pyproject.toml CMakeLists.txt $(shell find src -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
 .PHONY: demo test check bench core-test guard-test docs dev clean help
@@ -56,15 +57,15 @@ $(VENV)/.installed: $(PY) $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.installed
-	$(PY) -m pip install --quiet '.[test]'
+	$(EXTRA) test | $(PY) -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PY) -m pip install --quiet '.[check]'
+	$(EXTRA) check | $(PY) -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
-	$(PY) -m pip install --quiet '.[bench]'
+	$(EXTRA) bench | $(PY) -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
 $(VENV)/.tools: $(PY)

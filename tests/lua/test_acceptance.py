@@ -30,8 +30,8 @@ async def run(options, code, tmp_path):
     sets += [f"{key}={value}" for key, value in options.items() if key.startswith("engines.")]
     loaded = load(sets=sets, environ={}, cwd=tmp_path, home=tmp_path / "home")
     app = App(loaded.config, home=tmp_path / "home", cwd=tmp_path)
-    args = next((key[6:].split() + [] for key in options if key.startswith("args: ")), [])
-    if args:
+    args = []
+    if any(key.startswith("args: ") for key in options):
         text = next(f"{key}={value}" if value else key for key, value in options.items() if key.startswith("args: "))
         args = text[6:].split()
     out, err = io.BytesIO(), io.BytesIO()

@@ -44,8 +44,7 @@ class Host:
         self._registry = registry
         self._open: dict[str, int] = {}
         self._temporary: list[str] = []
-        for name in HOST_METHODS:
-            methods.append(Method(getattr(self, name), name, plain=True))
+        methods.extend(Method(getattr(self, name), name, plain=True) for name in HOST_METHODS)
 
     # -- globals --
 

@@ -187,5 +187,10 @@ def test_tojson_may_call_the_host_while_a_value_is_packed(interp):
 
 
 def test_two_keys_with_one_text_are_refused_whatever_their_order(interp):
-    for first, second in (("[1]", "['1']"), ("['true']", "[true]"), ("[0.1]", "[0.1 + 2^-54]"), ("[0.3 + 2^-53]", "[0.3 - 2^-53]")):
+    for first, second in (
+        ("[1]", "['1']"),
+        ("['true']", "[true]"),
+        ("[0.1]", "[0.1 + 2^-54]"),
+        ("[0.3 + 2^-53]", "[0.3 - 2^-53]"),
+    ):
         assert "same text" in str(refusal(interp, f"return {{{first} = 1, {second} = 2}}"))

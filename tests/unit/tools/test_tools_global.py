@@ -1,7 +1,5 @@
 """`Tool` as spells see it."""
 
-# ruff: noqa: E501 - one spell per line reads best
-
 from __future__ import annotations
 
 import pytest
@@ -72,11 +70,9 @@ async def test_a_spell_uses_tools(tmp_path, source, expected):
         ("Tool.register('calculator', print)", "tool", "exists already"),
         ("Tool.register('a b', print)", "validation", "bad tool name"),
         ("Tool.register('x', 5)", "validation", "function expected, got number"),
-        ("Tool.register{name = 'x', execute = print, oops = 1}", "validation", "unknown option 'oops'"),
         ("Tool.register{name = 'x', execute = print, level = 'root'}", "validation", "security_level must be one of"),
         ("Tool.register{name = 'x', execute = print, timeout_ms = 0}", "validation", "timeout_ms"),
         ("Tool.unregister('calculator')", "security", "cannot be removed"),
-        ("Tool.list{categroy = 'x'}", "validation", "did you mean 'category'"),
         ("Tool.batch({{}})", "validation", "op 1"),
         ("Tool.batch({}, {max_concurrency = 0})", "validation", "max_concurrency"),
         ("Tool.stats('zz')", "tool", "not found"),
@@ -86,6 +82,19 @@ async def test_misuse_is_raised_with_its_kind(tmp_path, call, kind, words):
     found = await values(tmp_path, f"local ok, e = pcall(function() return {call} end); return ok, e.kind, e.message")
     assert found[:2] == [False, kind]
     assert words in found[2]
+
+
+async def test_an_unknown_option_is_warned_of_once_and_otherwise_ignored(tmp_path):
+    source = """
+    for _ = 1, 3 do Tool.list{categroy = 'data'} end
+    Tool.register{name = 'x', execute = function() return 1 end, oops = 1}
+    local said = Debug.getCapturedEntries()
+    return #said, said[1].message, said[2].message, Tool.execute('x').result
+    """
+    count, first, second, result = await values(tmp_path, source)
+    assert (count, result) == (2, 1)
+    assert "did you mean 'category'" in first
+    assert "unknown option 'oops'" in second
 
 
 async def test_try_never_raises(tmp_path):

@@ -25,7 +25,8 @@ a Python name is dropped (`try_` is `try`). Arguments and results are plain data
 A missing trailing argument takes the Python default. A parameter annotated `str`, `int`, `float`, `bool`, `dict`,
 `list`, `Function`, or one of these `| None`, is checked before the call: "bad argument #2 to 'State.set' (string
 expected, got table)". An empty table fits `list`, `float` takes integers, `str` takes numbers. Anything else takes
-any value. A parameter `*args` takes the rest. Annotations must be those words, textually (`from __future__ import annotations`).
+any value. A parameter `*args` takes the rest. Annotations must be those words, textually (`from __future__ import
+annotations`).
 
 Results: plain data; a `tuple` gives several results; `Handle` and `Tagged` give tables with behaviour; an awaitable
 suspends the script until it is done. Errors: raise anything from `llmspell.errors`. `Function` results come back as

@@ -33,7 +33,7 @@ function P.entries.task(name)
     record.status, record.ended, record.results, record.n = "done", true, results, results.n - 1
   else
     local e = results[2]
-    local cancelled = record.cancelled ~= nil and lib.is_error(e) and e.kind == "cancelled"
+    local cancelled = lib.is_error(e) and e.kind == "cancelled"
     settle(record, cancelled and "cancelled" or "failed", e)
   end
   for _, fn in ipairs(record.callbacks) do

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmspell.errors import InvalidArgument, ValidationError
-from llmspell.lua.globals._base import Tagged, pick, unknown_keys
+from llmspell.lua.globals._base import Tagged, check_options, pick
 
 if TYPE_CHECKING:
     from llmspell.app import App, Lane
@@ -54,16 +54,10 @@ class Global:
         self._lane = lane
         self._scope: dict[str, Any] = {}
         self._stated: dict[str, Any] = {}
-        self._warned: set[str] = set()
 
     def _known(self, options: dict[str, Any], known: frozenset[str] | set[str], function: str) -> None:
         """Warn of options that do nothing, each once; raise in strict mode."""
-        for sentence in unknown_keys(options, known):
-            if self._lane.config.engines.lua.strict:
-                raise ValidationError(f"RAG.{function}: {sentence}", details={"function": function})
-            if sentence not in self._warned:
-                self._warned.add(sentence)
-                self._lane.debug.log("warn", f"RAG.{function}: {sentence}", "rag")
+        check_options(self._lane, options, known, f"RAG.{function}")
 
     def _place(self, options: dict[str, Any], **more: Any) -> dict[str, Any]:
         given = {name: options[name] for name in PLACE if options.get(name) is not None}

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import InvalidArgument, StorageError, ValidationError
-from llmspell.lua.globals._base import Handle
+from llmspell.lua.globals._base import Handle, check_options
 
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -56,11 +56,14 @@ class _Calls:
     """The functions that `State` and a transaction share; `_target` says whose values they touch."""
 
     _target: Any
+    _lane: Any
     _scope: str = "global"
 
     def save(self, scope: Any = None, key: Any = None, value: Any = None, options: dict | None = None) -> None:  # type: ignore[type-arg]  # the contract wants the bare word
         """Write a value; nil deletes. Option `ttl_seconds`."""
         where, name = _text(scope, 1, "save"), _text(key, 2, "save")
+        if options:
+            check_options(self._lane, options, ("ttl_seconds",), "State.save")
         ttl = (options or {}).get("ttl_seconds")
         if value is None:
             self._target.delete(where, name)
@@ -195,8 +198,9 @@ class _Calls:
 
 
 class _InTransaction(_Calls):
-    def __init__(self, target: Any, scope: str) -> None:
+    def __init__(self, target: Any, scope: str, lane: Any) -> None:
         self._target = target
+        self._lane = lane
         self._scope = scope
 
 
@@ -243,6 +247,7 @@ class Global(_Calls):
 
     def __init__(self, app: App, lane: Any) -> None:
         self._app = app
+        self._lane = lane
         self._open: Any = None
         self._numbers = count(1)
         self.running: dict[str, _InTransaction] = {}
@@ -261,7 +266,7 @@ class Global(_Calls):
         ident = f"transaction-{next(self._numbers)}"
 
         def body(tx: Any) -> Any:
-            self.running[ident] = _InTransaction(tx, self._scope)
+            self.running[ident] = _InTransaction(tx, self._scope, self._lane)
             return tuple(fn.sync(Handle("transaction", ident), message=NO_WAITING))
 
         try:

@@ -1,6 +1,6 @@
 -- A Stream wraps `following`, a function that gives the next item or nil, and may wait. One item is read ahead only
 -- when `isDone` would otherwise have to guess: a stream is done once its end has been met.
-local api, lib = ...
+local api, lib, P = ...
 local raise = lib.raise
 local Stream = {}
 Stream.__index = Stream
@@ -10,7 +10,7 @@ Stream.__name = "Stream"
 local function make(following, close)
   return setmetatable({ following = following, close_source = close, done = false }, Stream)
 end
-api.make = make
+P.make_stream = make
 
 local function check(self)
   if type(self) ~= "table" or rawget(self, "following") == nil then raise("validation", "bad self (stream expected): call it with ':'") end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import CancelledError, InvalidArgument, LLMSpellError, ToolError
-from llmspell.lua.globals._base import Handle, Tagged, pick, unknown_keys
+from llmspell.lua.globals._base import Handle, Tagged, check_options, pick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -102,7 +102,7 @@ class Global:
     async def batch(self, ops: list, options: dict | None = None) -> list[Tagged]:  # type: ignore[type-arg]  # contract: bare words
         """Run many calls concurrently; results in order."""
         given = options or {}
-        _refuse_unknown(given, ("max_concurrency", "fail_fast"), "Tool.batch")
+        check_options(self._lane, given, ("max_concurrency", "fail_fast"), "Tool.batch")
         envelopes = await self._tools.batch(
             ops,
             self._context,
@@ -114,7 +114,7 @@ class Global:
     def list(self, filter: Any = None) -> Any:  # noqa: A002 - the documented name
         """Return handles of the tools that fit the filter, sorted by name."""
         if isinstance(filter, dict):
-            _refuse_unknown(filter, _FILTER_KEYS, "Tool.list")
+            check_options(self._lane, filter, _FILTER_KEYS, "Tool.list")
         elif filter is not None and not isinstance(filter, str):
             raise InvalidArgument(f"bad argument #1 to 'Tool.list' (table expected, got {_lua_type(filter)})")
         return [_handle(row) for row in self._tools.list(filter, self._context)]
@@ -162,7 +162,7 @@ class Global:
     def register(self, name: Any, handler: Any = None, schema: Any = None) -> Handle:
         """Add a tool written in Lua: `(name, handler, schema?)` or one spec table."""
         spec = dict(name) if isinstance(name, dict) else {"name": name, "handler": handler, "parameters": schema}
-        _refuse_unknown(spec, _SPEC_KEYS, "Tool.register")
+        check_options(self._lane, spec, _SPEC_KEYS, "Tool.register")
         title = spec.get("name")
         if not isinstance(title, str):
             raise InvalidArgument(f"bad argument #1 to 'Tool.register' (string expected, got {_lua_type(title)})")
@@ -244,12 +244,6 @@ def _runner(function: Function) -> Any:
             raise CancelledError("the run was stopped") from error
 
     return run
-
-
-def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    strange = unknown_keys(options, known)
-    if strange:
-        raise InvalidArgument(f"{where}: {strange[0]}", details={"name": where})
 
 
 def _text(spec: Mapping[str, Any], key: str, default: str) -> str:

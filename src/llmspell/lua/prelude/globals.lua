@@ -23,7 +23,10 @@ function lib.ident(handle) return P.idents[handle] end
 function lib.global(name) return proxies[name] end
 function lib.write(stream, text) P.write(stream, text) end
 function lib.text_of(v) return P.text_of(v) end
-function lib.stream(following, close) return proxies.Streaming.make(following, close) end
+function lib.stream(following, close)
+  if P.make_stream == nil then local _ = proxies.Streaming.create end -- its chunk makes the function
+  return P.make_stream(following, close)
+end
 function lib.raw_metatable(v) return getmt(v) end
 function lib.opaque(v) return P.opaque(v) end
 

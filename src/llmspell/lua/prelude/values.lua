@@ -83,8 +83,10 @@ end
 
 local function plain(v, depth)
   local kind = type(v)
-  if kind == "table" and depth > 0 and getmt(v) == nil then
-    local copy = {}
+  local tag = kind == "table" and getmt(v)
+  if tag == null_tag then return v end
+  if kind == "table" and depth > 0 and (tag == nil or tag == P.array_tag or tag == P.object_tag) then
+    local copy = setmt({}, tag or nil)
     for k, item in next, v do
       if type(k) == "string" or type(k) == "number" then copy[k] = plain(item, depth - 1) end
     end
