@@ -11,7 +11,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from llmspell.agents import Agents
@@ -30,20 +30,50 @@ if TYPE_CHECKING:
     from llmspell.tools import Tools
 
 
+DEFAULT_CAPS_MS = (300_000,)
+
+
 class App:
     """What the process shares; safe from any thread.
 
-    config: the frozen configuration tree. home: data folder. cwd: relative paths of spells are resolved against it.
+    config: the frozen configuration tree, or what builds it at first use when no layer states anything. home: data
+    folder. cwd: relative paths of spells are resolved against it.
     environ: where keys of providers are looked up.
     """
 
     def __init__(
-        self, config: Config, *, home: Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+        self,
+        config: Config | Callable[[], Config],
+        *,
+        home: Path,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = config
+        if callable(config):
+            self._load = config
+        else:
+            self.__dict__["config"] = config
         self.home = home
         self.cwd = cwd or Path.cwd()
         self.environ = dict(environ or {})
+
+    @cached_property
+    def config(self) -> Config:
+        """The frozen configuration tree."""
+        return self._load()
+
+    def lua_settings(self) -> tuple[Mapping[str, int | None], Sequence[str], Sequence[int]]:
+        """Return limits by resource, roots of `require`, and caps of the wall time in ms.
+
+        While the tree is not built nothing was stated, and these are its defaults: half of the start-up of a small
+        script would be building it.
+        """
+        if "config" not in self.__dict__:
+            return {}, (), DEFAULT_CAPS_MS
+        lua, runtime = self.config.engines.lua, self.config.runtime
+        further = runtime.security.max_execution_time_ms
+        caps = [int(runtime.script_timeout_seconds * 1000), *([] if further is None else [further])]
+        return {name: getattr(lua.limits, name) for name in lua.limits.__struct_fields__}, lua.package_paths, caps
 
     @cached_property
     def effects(self) -> Effects:
@@ -146,7 +176,7 @@ class LocalApp(App):
         self.environ = base.environ
 
     @property
-    def config(self) -> Config:  # type: ignore[override]  # an attribute there, a view here
+    def config(self) -> Config:
         """The configuration in force."""
         return self._configuration()
 

@@ -8,8 +8,8 @@ import sys
 from llmspell.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED, code_of
 from llmspell.cli.grammar import UsageError
 from llmspell.cli.output import output_failure
-from llmspell.cli.run_options import advice_on, budget_of, limits_of, sandbox_of, widened
-from llmspell.cli.start import close, drive, load_config, make_app, run_async, started, whole
+from llmspell.cli.run_options import WIDENING, advice_on, budget_of, limits_of, sandbox_of, widened
+from llmspell.cli.start import close, drive, load_config, make_app, run_async, start_config, started, whole
 from llmspell.cli.streams import Sink, Source
 from llmspell.config.terminal import engine_wish
 from llmspell.errors import LLMSpellError, NotFound, ScriptError
@@ -43,10 +43,11 @@ def _run(call: Call, out: Output, source: bytes, *, name: str, script: str | Non
     if engine.lower() != "lua":
         raise UsageError(f"unknown engine {engine!r}", "the only engine is lua")
     seed = whole(call, "seed", 0)
-    config = load_config(call, out).config
+    config = start_config(call, out)
     profile = sandbox_of(call, config)
     limits = limits_of(call)
-    config = widened(call, config, limits)
+    if config is not None or any(call.get(name) for name in WIDENING):
+        config = widened(call, config or load_config(call, out).config, limits)
     for sentence in advice_on(call):
         out.warn(sentence)
     app = make_app(config, call, out)

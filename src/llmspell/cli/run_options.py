@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from llmspell.config import Config
 
 
-def sandbox_of(call: Call, config: Config) -> str:
+WIDENING = ("allow_path", "allow_env", "allow_host", "time_limit")
+
+
+def sandbox_of(call: Call, config: Config | None) -> str:
     """Return the sandbox profile: the option, else the configuration, `auto` being standard."""
-    chosen: str = call.get("sandbox") or config.engines.lua.sandbox
+    chosen: str = call.get("sandbox") or ("auto" if config is None else config.engines.lua.sandbox)
     return "standard" if chosen == "auto" else chosen
 
 

@@ -59,6 +59,23 @@ def load_config(call: Call, out: Output, *, flags: Mapping[str, Any] | None = No
     return loaded
 
 
+def start_config(call: Call, out: Output) -> Config | None:
+    """Return the configuration, or None when nothing was stated: then the tree is built when something asks for it."""
+    from llmspell.config.loading import nothing_stated
+
+    environ = _environ(call)
+    if out.level == "warn" and nothing_stated(
+        explicit=call.flag("config"),
+        profile=_profiles(call, environ),
+        sets=call.flag("set") or (),
+        environ=environ,
+        cwd=Path.cwd(),
+        home=Path(home_folder(call.flag("home"))),
+    ):
+        return None
+    return load_config(call, out).config
+
+
 def lean_msgspec() -> None:
     """Import msgspec without typing_extensions, which drags in `inspect`: 8 of the 60 ms of `exec`.
 
@@ -88,7 +105,7 @@ def started() -> None:
     gc.enable()
 
 
-def make_app(config: Config, call: Call, out: Output) -> App:
+def make_app(config: Config | None, call: Call, out: Output) -> App:
     """Return the App of a configuration; diagnostics beyond warnings go to standard error.
 
     Home is made here, so that its mode is 0700 whichever service writes into it first.
@@ -99,9 +116,10 @@ def make_app(config: Config, call: Call, out: Output) -> App:
     if not home.exists():
         _make_home(home)
 
-    if out.level in ("info", "debug", "trace") or config.logging.file:
+    if config is not None and (out.level in ("info", "debug", "trace") or config.logging.file):
         _install_log(config, out.level)
-    return App(config, home=home, cwd=Path.cwd(), environ=_environ(call))
+    tree = config if config is not None else lambda: load_config(call, out).config
+    return App(tree, home=home, cwd=Path.cwd(), environ=_environ(call))
 
 
 def _with_level(config: Config, level: str) -> Config:

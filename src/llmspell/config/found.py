@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmspell.config.env import provider_keys
-from llmspell.config.model import Config, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from llmspell.config.model import Config
     from llmspell.config.origin import Origin
 
 
@@ -47,6 +47,8 @@ def with_keys(config: Config, environ: Mapping[str, str]) -> Config:
     if not missing:
         return config
     from msgspec.structs import replace
+
+    from llmspell.config.model import Provider
 
     entries = {name: Provider(api_key_env=variable) for name, variable in missing.items()}
     defined = dict(sorted({**config.providers.defined, **entries}.items()))

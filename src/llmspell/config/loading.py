@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmspell.config.env import PREFIX, SPECIAL
 from llmspell.config.found import Found, Loaded, with_keys
-from llmspell.config.model import Config
 from llmspell.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,17 +36,37 @@ def load(
     Raises ConfigurationError with every mistake of every layer in `details["errors"]`, or SecurityError when a project
     file reaches further than it may.
     """
-    files = find_files(explicit=explicit or environ.get("LLMSPELL_CONFIG") or None, environ=environ, cwd=cwd, home=home)
-    profile = profile or environ.get("LLMSPELL_PROFILE") or None
-    stated = any(name.startswith(PREFIX) and name not in SPECIAL for name in environ)
-    offline = _offline(environ.get("LLMSPELL_OFFLINE", ""))
-    if not (any(files) or profile or sets or flags or stated or offline):
+    if nothing_stated(explicit=explicit, profile=profile, sets=sets, environ=environ, cwd=cwd, home=home, flags=flags):
+        from llmspell.config.model import Config
+
         return Loaded(with_keys(Config(), environ), {}, ())
     from llmspell.config.layers import assemble
 
+    files = find_files(explicit=explicit or environ.get("LLMSPELL_CONFIG") or None, environ=environ, cwd=cwd, home=home)
+    profile = profile or environ.get("LLMSPELL_PROFILE") or None
+    offline = _offline(environ.get("LLMSPELL_OFFLINE", ""))
     return assemble(
         files, profile=profile, sets=sets, environ=environ, cwd=cwd, home=home, flags=flags or {}, offline=offline
     )
+
+
+def nothing_stated(
+    *,
+    explicit: str | Path | None,
+    profile: str | None,
+    sets: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path,
+    home: Path | None,
+    flags: Mapping[str, Any] | None = None,
+) -> bool:
+    """Tell whether no layer states anything, so that the defaults hold; reads no file and builds no tree."""
+    if profile or sets or flags or environ.get("LLMSPELL_PROFILE") or _offline(environ.get("LLMSPELL_OFFLINE", "")):
+        return False
+    if any(name.startswith(PREFIX) and name not in SPECIAL for name in environ):
+        return False
+    explicit = explicit or environ.get("LLMSPELL_CONFIG") or None
+    return not any(find_files(explicit=explicit, environ=environ, cwd=cwd, home=home))
 
 
 def _offline(text: str) -> bool:

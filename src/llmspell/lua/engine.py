@@ -129,7 +129,7 @@ class Interpreter:
         chunks = [part for name in CHUNKS for part in (name.encode(), COMPILED.get(name) or _prelude(name))]
         numbers = ",".join(f"{name}={i}" for i, name in enumerate(HOST_METHODS))
         base = os.fspath(roots[0]) if roots else "."
-        places = [base, *self.app.config.engines.lua.package_paths]
+        places = [base, *self.app.lua_settings()[1]]
         package_path = ";".join(f"{place}/?.lua;{place}/?/init.lua" for place in places)
         root, references = self._runtime.execute(
             _prelude("boot"),
@@ -402,9 +402,9 @@ def _limit_error(resource: str, limit: int, used: int) -> ResourceLimitError:
 
 def _effective_limits(app: App, profile: str, overrides: Mapping[str, int | None] | None) -> dict[str, int]:
     limits = dict(LIMITS[profile])
-    configured = app.config.engines.lua.limits
+    configured, _, caps = app.lua_settings()
     for name in limits:
-        value = getattr(configured, name)
+        value = configured.get(name)
         if value is not None:
             limits[name] = value
         if overrides and overrides.get(name) is not None:
@@ -414,9 +414,5 @@ def _effective_limits(app: App, profile: str, overrides: Mapping[str, int | None
                 f"engines.lua.limits.{name} = 0 (unlimited) is allowed in the full profile only",
                 details={"key": f"engines.lua.limits.{name}"},
             )
-    walls = [limits["wall_time_ms"], int(app.config.runtime.script_timeout_seconds * 1000)]
-    further = app.config.runtime.security.max_execution_time_ms
-    if further is not None:
-        walls.append(further)
-    limits["wall_time_ms"] = min((wall for wall in walls if wall), default=0)
+    limits["wall_time_ms"] = min((wall for wall in (limits["wall_time_ms"], *caps) if wall), default=0)
     return limits
