@@ -26,7 +26,7 @@ check: $(VENV)/.check ## format, lint, types, floors, shape
 	$(BIN) $(PY) -m pytest -q tests/arch/test_arch_shape.py
 
 bench: $(VENV)/.bench ## the benchmarks with their peers, in this environment
-	cd asv_bench && $(abspath $(PY)) -m asv run --python=same --quick --show-stderr
+	cd asv_bench && $(abspath $(PY)) -m asv machine --yes >/dev/null && $(abspath $(PY)) -m asv run --python=same --quick --show-stderr
 
 core-test: core-test-plain core-test-address core-test-thread guard-test ## the core's own tests: plain, ASan+UBSan, TSan
 

@@ -1,0 +1,1 @@
+"""Benchmarks: peers are parameters, figures are ratios within one run."""
