@@ -37,7 +37,7 @@ kept = json.load(open(path)) if os.path.exists(path) else {}
 first = int(sys.argv[2])
 for n in range(first, first + 1_000_000):
     kept[f"k{n}"] = n
-    if n % 64 == 0:
+    if n % 1000 == 999:
         with open(path + ".new", "w") as file:
             json.dump(kept, file)
         os.replace(path + ".new", path)
