@@ -27,6 +27,7 @@ class Service:
         self.problems = []
         self.check = None
         self.asked = asyncio.Event()
+        self._serving = set()
 
     async def open(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -35,6 +36,10 @@ class Service:
 
     async def close(self):
         self._server.close()
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         await self._server.wait_closed()
 
     def answer(self, body, status=200, headers=None):
@@ -47,6 +52,9 @@ class Service:
         return self
 
     async def _serve(self, reader, writer):
+        task = asyncio.current_task()
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -66,7 +74,7 @@ class Service:
                 answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
                 if answer is None or not await _send(writer, *answer):
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             return
         finally:
             writer.close()
