@@ -7,20 +7,21 @@
 
 #include "check.hpp"
 #include "embed/hash_embedder.hpp"
-#include "exact/index.hpp"
+#include "hnsw/index.hpp"
 
-using spell::exact::Index;
+using spell::hnsw::Index;
 using spell::exact::Metric;
-using spell::exact::Search;
+using spell::hnsw::Options;
+using spell::hnsw::Search;
 
 TEST(searches_see_each_key_once_while_a_writer_works) {
     constexpr std::size_t count = 100, dim = 8;
-    Index index(dim, Metric::l2, 100000);
+    Index index(Options{.dim = dim, .metric = Metric::l2, .max_elements = 100000});
     std::vector<std::int64_t> keys(count), more(700);
     std::iota(keys.begin(), keys.end(), 0);
     std::iota(more.begin(), more.end(), 1000);
     std::vector<float> vectors(700 * dim, 0.5f);
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::atomic<bool> stop{false};
     std::vector<std::thread> readers;
     for (int i = 0; i < 3; ++i) {
@@ -39,8 +40,8 @@ TEST(searches_see_each_key_once_while_a_writer_works) {
         });
     }
     for (int round = 0; round < 40; ++round) {
-        CHECK(index.add(keys, vectors.data(), true));
-        CHECK(index.add(more, vectors.data(), true));
+        CHECK(index.add({keys, vectors.data()}));
+        CHECK(index.add({more, vectors.data()}));
         CHECK(index.remove(more).value() == 700);
     }
     stop = true;
@@ -48,10 +49,10 @@ TEST(searches_see_each_key_once_while_a_writer_works) {
 }
 
 TEST(closing_while_others_search_is_an_error_and_not_a_crash) {
-    Index index(4, Metric::cosine, 100);
+    Index index(Options{.dim = 4, .metric = Metric::cosine, .max_elements = 100});
     const std::vector<std::int64_t> keys{1, 2};
     const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::thread reader([&] {
         while (index.search(vectors.data(), Search{})) {
         }
@@ -61,10 +62,10 @@ TEST(closing_while_others_search_is_an_error_and_not_a_crash) {
 }
 
 TEST(many_queries_on_many_threads_find_the_same) {
-    Index index(4, Metric::ip, 100);
+    Index index(Options{.dim = 4, .metric = Metric::ip, .max_elements = 100});
     const std::vector<std::int64_t> keys{1, 2};
     const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::vector<float> queries;
     for (int i = 0; i < 50; ++i)
         queries.insert(queries.end(), vectors.begin() + i % 2 * 4, vectors.begin() + i % 2 * 4 + 4);

@@ -19,4 +19,28 @@ std::int32_t vnni_dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t
     return _mm512_reduce_add_epi32(_mm512_sub_epi32(products, _mm512_slli_epi32(sums, 7)));
 }
 
+namespace {
+
+inline std::int32_t code_dot(const std::uint8_t* a, const std::int8_t* b, std::size_t n) {
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0;
+    std::size_t i = 0;
+    for (; i + 128 <= n; i += 128) {
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+        s1 = _mm512_dpbusd_epi32(s1, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(b + i + 64));
+    }
+    if (i < n) {
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    }
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1));
+}
+
+#include "distance/codes.inc"
+
+}  // namespace
+
+void vnni_dot_codes(const std::uint8_t* query, const std::int8_t* const* rows, std::size_t count, std::size_t n,
+                    std::int32_t* out) {
+    dot_codes(query, rows, count, n, out);
+}
+
 }  // namespace spell::distance
