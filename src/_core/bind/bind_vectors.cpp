@@ -105,6 +105,40 @@ std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, s
     return std::make_unique<VectorIndex>(options, std::move(name));
 }
 
+std::string path_of(const py::object& path) {
+    return py::module_::import("os").attr("fsdecode")(path).cast<std::string>();
+}
+
+std::int64_t save(const VectorIndex& self, const py::object& path, bool sync, const py::bytes& tag) {
+    Index& index = self.use();
+    const std::string where = path_of(path), mark = tag;
+    auto result = [&] {
+        const py::gil_scoped_release free;
+        return index.save(where, sync, mark);
+    }();
+    if (!result) {
+        bind::raise_of_file(result.error(), where);
+    }
+    return result.value();
+}
+
+std::unique_ptr<VectorIndex> open(const py::object& path, bool mmap, bool writable, const std::string& verify) {
+    const bool full = verify == "full";
+    if (!full && verify != "graph" && verify != "header") {
+        bind::raise_invalid("verify", py::str(verify), "header, graph or full");
+    }
+    const hnsw::Verify depth = full ? hnsw::Verify::full : verify == "graph" ? hnsw::Verify::graph : hnsw::Verify::header;
+    const std::string where = path_of(path);
+    auto result = [&] {
+        const py::gil_scoped_release free;
+        return Index::open(where, mmap, writable, depth);
+    }();
+    if (!result) {
+        bind::raise_of_file(result.error(), where);
+    }
+    return std::make_unique<VectorIndex>(std::move(result.value()));
+}
+
 struct Wish {
     std::vector<std::int64_t> allow;
     std::shared_ptr<const hnsw::Filter> filter;
@@ -281,6 +315,10 @@ void bind_vectors(py::module_& module) {
         .def("set_attrs", &set_attrs, py::arg("keys"), py::arg("attrs"), py::kw_only(), py::arg("merge") = true)
         .def("get_attrs", &get_attrs, py::arg("keys"))
         .def("compact", &compact)
+        .def("save", &save, py::arg("path"), py::kw_only(), py::arg("sync") = true, py::arg("tag") = py::bytes())
+        .def_static("open", &open, py::arg("path"), py::kw_only(), py::arg("mmap") = true, py::arg("writable") = true,
+                    py::arg("verify") = "graph")
+        .def_property_readonly("tag", [](const VectorIndex& self) { return py::bytes(self.info().tag()); })
         .def("remove", &remove_keys, py::arg("keys"))
         .def("clear",
              [](const VectorIndex& self) {

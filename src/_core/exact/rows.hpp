@@ -61,6 +61,8 @@ class Rows {
     const float* vector(Slot slot) const noexcept { return at(slot).vectors + offset(slot) * dim_; }
     std::int64_t key(Slot slot) const noexcept { return at(slot).keys[offset(slot)]; }
     std::int64_t& key(Slot slot) noexcept { return at(slot).keys[offset(slot)]; }
+    const std::int64_t* key_place(Slot slot) const noexcept { return at(slot).keys + offset(slot); }
+    const float* scale_place(Slot slot) const noexcept { return at(slot).scales + offset(slot); }
     float& scale(Slot slot) noexcept { return at(slot).scales[offset(slot)]; }
     float scale(Slot slot) const noexcept { return at(slot).scales[offset(slot)]; }
     bool is_live(Slot slot) const noexcept {

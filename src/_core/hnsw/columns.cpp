@@ -180,6 +180,21 @@ void Columns::tidy(std::size_t slots) {
     *this = std::move(fresh);
 }
 
+std::size_t Columns::bytes_of(Slot slot) const {
+    std::size_t bytes = 8;
+    for (const auto& [name, value] : get(slot)) {
+        bytes += name.size() + 16;
+        if (const auto* text = std::get_if<std::string>(&value)) {
+            bytes += text->size();
+        } else if (const auto* list = std::get_if<Texts>(&value)) {
+            for (const std::string& item : *list) {
+                bytes += item.size() + 4;
+            }
+        }
+    }
+    return bytes;
+}
+
 std::size_t Columns::bytes() const noexcept {
     std::size_t bytes = lists_.capacity() * sizeof(std::uint32_t) + texts_.capacity() * sizeof(void*);
     for (const Column& column : columns_) {

@@ -55,6 +55,8 @@ class Columns {
     std::int64_t number_of(const std::string& text) const noexcept;
     std::size_t count() const noexcept { return columns_.size(); }
     const std::string& name(std::size_t column) const noexcept { return columns_[column].name; }
+    // At least what the attributes of an element take in a file.
+    std::size_t bytes_of(Slot slot) const;
     std::size_t bytes() const noexcept;
 
  private:

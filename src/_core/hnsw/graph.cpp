@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "distance/table.hpp"
 #include "exact/scan.hpp"
@@ -89,7 +90,8 @@ void Measure::many(const Slot* slots, std::size_t count, float* out) const {
             const Head& head = *reinterpret_cast<const Head*>(rows[i] + graph_.code_bytes_);
             // In 64 bits: a damaged file may hold any sum.
             const auto dot = static_cast<float>(raw[i] - std::int64_t{128} * head.sum);
-            out[first + i] = constant_ + head.bias + factor_ * head.scale * dot;
+            const float distance = constant_ + head.bias + factor_ * head.scale * dot;
+            out[first + i] = distance == distance ? distance : std::numeric_limits<float>::infinity();
         }
     }
 }

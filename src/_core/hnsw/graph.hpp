@@ -94,6 +94,7 @@ class Graph {
     float coded_scale(Slot slot, const float* vector) const noexcept;
     void erase(Slot slot) noexcept;
     bool wild() const noexcept { return wild_; }
+    void set_wild() noexcept { wild_ = true; }
 
     std::size_t level_of(std::int64_t key) const noexcept;
     // Inserts elements, in the order given, in rounds. Blocks for their levels must have room.

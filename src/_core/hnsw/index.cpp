@@ -55,6 +55,10 @@ Index::Index(const Options& options)
 
 Index::~Index() = default;
 
+std::unique_ptr<Graph> Index::make_graph() const {
+    return std::make_unique<Graph>(shape_of(options_), *rows_);
+}
+
 Status Options::check() const noexcept {
     const auto between = [](std::size_t value, std::size_t low, std::size_t high) {
         return value >= low && value <= high;
@@ -254,7 +258,7 @@ Status Index::link(std::span<const Fresh> fresh, std::int64_t threads, std::uniq
                   [&](Slot a, Slot b) { return std::pair(rows_->key(a), a) < std::pair(rows_->key(b), b); });
     }
     if (graph == nullptr) {
-        made = std::make_unique<Graph>(shape_of(options_), *rows_);
+        made = make_graph();
         graph = made.get();
     }
     grow_graph(*graph, graph->blocks_needed(slots));
@@ -464,11 +468,11 @@ Status Index::clear() noexcept {
 }
 
 void Index::close() noexcept {
+    std::shared_ptr<void> file;
     std::unique_ptr<Rows> empty_rows;
     std::unique_ptr<Graph> empty_graph;
     KeyMap empty_map;
     Columns empty_columns;
-    std::shared_ptr<void> file;
     const std::lock_guard writing(writer_);
     const auto lock = write();
     closed_ = true;

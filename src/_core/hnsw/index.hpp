@@ -75,6 +75,8 @@ struct Compaction {
     std::size_t removed = 0, relinked = 0, bytes_freed = 0;
 };
 
+enum class Verify : std::uint8_t { header, graph, full };
+
 class Index {
  public:
     explicit Index(const Options& options);
@@ -99,6 +101,12 @@ class Index {
     Result<Stats> stats() const noexcept;
 
 
+    // Returns the bytes written. The file takes the place of the one of that name at once; tag: at most 4096 bytes.
+    Result<std::int64_t> save(const std::string& path, bool sync, const std::string& tag) noexcept;
+    // mapped: the file is shared with the page cache and never written to. Its rows are copied as they are changed.
+    static Result<std::unique_ptr<Index>> open(const std::string& path, bool mapped, bool writable,
+                                               Verify verify) noexcept;
+
     std::size_t size() const noexcept { return live_.load(std::memory_order_relaxed); }
     bool is_graph() const noexcept { return is_graph_.load(std::memory_order_relaxed); }
     const Options& options() const noexcept { return options_; }
@@ -119,6 +127,7 @@ class Index {
     };
     static constexpr std::size_t round = 512;
 
+    std::unique_ptr<Graph> make_graph() const;
     std::shared_lock<std::shared_mutex> read() const;
     std::unique_lock<std::shared_mutex> write();
     Status writable() const noexcept;
@@ -142,11 +151,14 @@ class Index {
     float distance_to(const Query& ready, Slot slot, std::vector<float>& space) const;
     exact::Decode decoder(const exact::Chunk& chunk, Slot first) const;
     void copy_vector(Slot slot, float* out) const;
+    void write_sections(int fd, std::size_t table_bytes, std::string& table, std::int64_t& written) const;
+    Status write_file(int fd, std::int64_t& written) const;
 
     const Options options_;
     mutable std::mutex writer_;  // rows that are not live, free rows, growth, repair
     mutable std::mutex turn_;
     mutable std::shared_mutex rows_lock_;  // the live bits, the map, the tables and columns
+    std::shared_ptr<void> file_;           // what rows and graph may borrow from; freed after them
     std::unique_ptr<Rows> rows_;           // none once closed
     std::unique_ptr<Graph> graph_;         // with codes only it is there before it is linked
     KeyMap map_;
@@ -157,7 +169,6 @@ class Index {
     bool closed_ = false;      // written under writer_ and rows_lock_
     bool writable_ = true;
     std::string tag_;
-    std::shared_ptr<void> file_;  // what rows and graph borrow from
     std::size_t file_bytes_ = 0;
     std::atomic<std::size_t> live_{0};
     std::atomic<bool> is_graph_{false};
