@@ -69,10 +69,10 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     return total;
 }
 
-inline std::int32_t code_dot(const std::uint8_t* a, const std::int8_t* b, std::size_t n) {
+inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     int32x4_t sum = vdupq_n_s32(0);
     for (std::size_t i = 0; i < n; i += 16) {
-        const uint8x16_t x = vld1q_u8(a + i);
+        const uint8x16_t x = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(a + i)), vdupq_n_u8(0x80));
         const int8x16_t y = vld1q_s8(b + i);
         const int16x8_t xl = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x)));
         const int16x8_t xh = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(x)));

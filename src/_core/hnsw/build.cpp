@@ -64,7 +64,7 @@ void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) con
     measure.many(slots.data(), slots.size(), distances.data());
     const Entry from = entry();
     const std::size_t all = limit();
-    Near near{0.0f, no_slot};
+    Near near{0.0f, 0};
     if (from.slot < all) {
         near = descend(measure, from, std::min<std::size_t>(plan.level, from.level), all);
     }

@@ -30,42 +30,32 @@ void store(Slot& link, Slot to) noexcept {
 
 void Measure::query(const float* vector) {
     const Shape& shape = graph_.shape_;
-    factor_ = 1.0f;
-    constant_ = 0.0f;
-    vector_.assign(vector, vector + shape.dim);
+    vector_ = vector;
     if (!shape.codes) {
         return;
     }
     if (shape.metric == Metric::cosine) {
-        exact::normalise(vector, shape.dim, vector_.data());
+        unit_.resize(shape.dim);
+        exact::normalise(vector, shape.dim, unit_.data());
+        vector_ = unit_.data();
     }
-    code_.resize(graph_.code_bytes_ + 64);
-    auto* code = reinterpret_cast<std::int8_t*>(code_.data()) + (64 - reinterpret_cast<std::uintptr_t>(code_.data()) % 64);
-    std::fill(code, code + graph_.code_bytes_, std::int8_t{0});
-    const Coded coded = quantise(vector_.data(), shape.dim, code);
+    own_code_.resize(graph_.code_bytes_ + 64);
+    std::int8_t* code = own_code_.data() + (64 - reinterpret_cast<std::uintptr_t>(own_code_.data()) % 64);
+    const Coded coded = quantise(vector_, shape.dim, code);
     const bool l2 = shape.metric == Metric::l2;
+    code_ = code;
     factor_ = (l2 ? -2.0f : -1.0f) * coded.scale;
     constant_ = l2 ? coded.scale * coded.scale * static_cast<float>(coded.squares) : 0.0f;
-    for (std::size_t i = 0; i < graph_.code_bytes_; ++i) {
-        code[i] = static_cast<std::int8_t>(code[i] ^ 0x80);
-    }
 }
 
 void Measure::element(Slot slot) {
-    const Shape& shape = graph_.shape_;
-    if (!shape.codes) {
-        const float* vector = graph_.rows_.vector(slot);
-        vector_.assign(vector, vector + shape.dim);
+    if (!graph_.shape_.codes) {
+        vector_ = graph_.rows_.vector(slot);
         return;
     }
-    code_.resize(graph_.code_bytes_ + 64);
-    auto* code = code_.data() + (64 - reinterpret_cast<std::uintptr_t>(code_.data()) % 64);
-    const auto* from = reinterpret_cast<const std::uint8_t*>(graph_.code(slot));
-    for (std::size_t i = 0; i < graph_.code_bytes_; ++i) {
-        code[i] = from[i] ^ 0x80;
-    }
     const Head& head = graph_.head(slot);
-    const bool l2 = shape.metric == Metric::l2;
+    const bool l2 = graph_.shape_.metric == Metric::l2;
+    code_ = graph_.code(slot);
     factor_ = (l2 ? -2.0f : -1.0f) * head.scale;
     constant_ = l2 ? head.bias : 0.0f;
 }
@@ -73,11 +63,10 @@ void Measure::element(Slot slot) {
 void Measure::many(const Slot* slots, std::size_t count, float* out) const {
     if (!graph_.shape_.codes) {
         for (std::size_t i = 0; i < count; ++i) {
-            out[i] = distance::kernels().l1(vector_.data(), graph_.rows_.vector(slots[i]), graph_.shape_.dim);
+            out[i] = distance::kernels().l1(vector_, graph_.rows_.vector(slots[i]), graph_.shape_.dim);
         }
         return;
     }
-    const auto* code = code_.data() + (64 - reinterpret_cast<std::uintptr_t>(code_.data()) % 64);
     std::array<const std::int8_t*, 64> rows;
     std::array<std::int32_t, 64> raw;
     for (std::size_t first = 0; first < count; first += rows.size()) {
@@ -85,7 +74,7 @@ void Measure::many(const Slot* slots, std::size_t count, float* out) const {
         for (std::size_t i = 0; i < part; ++i) {
             rows[i] = graph_.code(slots[first + i]);
         }
-        distance::kernels().dot_codes(code, rows.data(), part, graph_.code_bytes_, raw.data());
+        distance::kernels().dot_codes(code_, rows.data(), part, graph_.code_bytes_, raw.data());
         for (std::size_t i = 0; i < part; ++i) {
             const Head& head = *reinterpret_cast<const Head*>(rows[i] + graph_.code_bytes_);
             // In 64 bits: a damaged file may hold any sum.

@@ -56,6 +56,7 @@ class Graph;
 class Measure {
  public:
     Measure(const Graph& graph, const Rows& rows) : graph_(graph), rows_(rows) {}
+    // Both look at what they are given until the next call.
     void query(const float* vector);
     void element(Slot slot);
     void many(const Slot* slots, std::size_t count, float* out) const;
@@ -68,8 +69,10 @@ class Measure {
  private:
     const Graph& graph_;
     const Rows& rows_;
-    std::vector<std::uint8_t> code_;
-    std::vector<float> vector_;
+    const std::int8_t* code_ = nullptr;
+    const float* vector_ = nullptr;
+    std::vector<std::int8_t> own_code_;
+    std::vector<float> unit_;
     float factor_ = 0.0f, constant_ = 0.0f;
 };
 
@@ -147,6 +150,12 @@ class Graph {
     Near descend(const Measure& measure, Entry from, std::size_t to_level, std::size_t slots) const;
     void walk(const Measure& measure, Near from, std::size_t level, std::size_t ef, Scratch& scratch) const;
     void walk_filtered(const Measure& measure, Near from, std::size_t ef, const Passes& passes, Scratch& scratch) const;
+    void fetch_links(Slot slot) const noexcept {
+        const unsigned char* links = records_.at(slot) + code_bytes_;
+        for (std::size_t i = 64; i < sizeof(Head) + 2 * shape_.m * sizeof(Slot); i += 64) {
+            __builtin_prefetch(links + i);
+        }
+    }
     std::size_t unseen(Slot slot, std::size_t level, Scratch& scratch, std::array<Slot, most_links>& out) const;
     void plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const;
     void select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const;

@@ -1,6 +1,6 @@
 // Walks over the graph: greedy down the upper layers, then the ef nearest of layer 0.
 #include <algorithm>
-#include <limits>
+#include <cstring>
 
 #include "hnsw/graph.hpp"
 
@@ -12,19 +12,20 @@ struct Farther {
 };
 
 // Puts `fresh` in its place among the nearest; the farthest falls out of a full pool. The place, or the size if none.
-std::size_t keep(Scratch& scratch, std::size_t ef, Near fresh) {
-    auto& pool = scratch.pool;
-    if (pool.size() == ef && !(fresh < pool.back())) {
-        return pool.size();
+std::size_t keep(std::vector<Near>& pool, std::size_t ef, Near fresh) {
+    const std::size_t size = pool.size();
+    if (size == ef) {
+        if (!(fresh < pool.back())) {
+            return size;
+        }
+    } else {
+        pool.push_back(fresh);
     }
-    const auto at = std::upper_bound(pool.begin(), pool.end(), fresh) - pool.begin();
-    if (pool.size() == ef) {
-        pool.pop_back();
-        scratch.expanded.pop_back();
-    }
-    pool.insert(pool.begin() + at, fresh);
-    scratch.expanded.insert(scratch.expanded.begin() + at, 0);
-    return static_cast<std::size_t>(at);
+    const auto end = pool.end() - 1;
+    const auto at = std::upper_bound(pool.begin(), end, fresh);
+    std::memmove(&*at + (at == end ? 0 : 1), &*at, static_cast<std::size_t>(end - at) * sizeof(Near));
+    *at = fresh;
+    return static_cast<std::size_t>(at - pool.begin());
 }
 
 }  // namespace
@@ -68,20 +69,26 @@ Near Graph::descend(const Measure& measure, Entry from, std::size_t to_level, st
 void Graph::walk(const Measure& measure, Near from, std::size_t level, std::size_t ef, Scratch& scratch) const {
     std::array<Slot, most_links> next;
     std::array<float, most_links> distances;
-    scratch.pool.assign(1, from);
-    scratch.expanded.assign(1, 0);
+    std::vector<Near>& pool = scratch.pool;
+    pool.assign(1, from);
+    pool.front().expanded = 0;
+    pool.reserve(ef);
     scratch.visited.first(from.slot);
-    for (std::size_t at = 0; at < scratch.pool.size();) {
-        if (scratch.expanded[at] != 0) {
+    for (std::size_t at = 0; at < pool.size();) {
+        if (pool[at].expanded != 0) {
             ++at;
             continue;
         }
-        scratch.expanded[at] = 1;
-        const std::size_t count = unseen(scratch.pool[at].slot, level, scratch, next);
+        pool[at].expanded = 1;
+        const std::size_t count = unseen(pool[at].slot, level, scratch, next);
         measure.many(next.data(), count, distances.data());
         std::size_t nearest = at + 1;
         for (std::size_t i = 0; i < count; ++i) {
-            nearest = std::min(nearest, keep(scratch, ef, {distances[i], next[i]}));
+            const std::size_t place = keep(pool, ef, {distances[i], next[i]});
+            if (place < pool.size() && place <= nearest) {
+                fetch_links(next[i]);
+                nearest = place;
+            }
         }
         at = nearest;
     }

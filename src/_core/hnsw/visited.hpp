@@ -47,7 +47,8 @@ class Visited {
 
 struct Near {
     float distance;
-    Slot slot;
+    Slot slot : 31;
+    Slot expanded : 1 = 0;
 
     bool operator<(const Near& other) const noexcept {
         return distance != other.distance ? distance < other.distance : slot < other.slot;
@@ -58,7 +59,6 @@ struct Scratch {
     Visited visited;
     std::vector<Near> pool;   // ascending
     std::vector<Near> queue;  // heap of what is still to be expanded, in a walk with a filter
-    std::vector<unsigned char> expanded;
 };
 
 // Lends scratch to as many callers at once as there are.
