@@ -1,6 +1,7 @@
 #include <array>
 #include <atomic>
 #include <numeric>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,6 +44,43 @@ TEST(searches_see_each_key_once_while_a_writer_works) {
         CHECK(index.add({keys, vectors.data()}));
         CHECK(index.add({more, vectors.data()}));
         CHECK(index.remove(more).value() == 700);
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+}
+
+TEST(a_graph_is_searched_while_it_is_built_thinned_and_repaired) {
+    constexpr std::size_t dim = 8, count = 600;
+    Options options{.dim = dim, .metric = Metric::l2};
+    options.m = 4;
+    options.ef_construction = 16;
+    options.exact_below = 32;
+    Index index(options);
+    std::vector<float> vectors(4 * count * dim);
+    for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i] = static_cast<float>((i * 2654435761u) % 1000);
+    std::vector<std::int64_t> stable(count), more(3 * count);
+    std::iota(stable.begin(), stable.end(), 0);
+    std::iota(more.begin(), more.end(), 10000);
+    CHECK(index.add({stable, vectors.data()}));
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> readers;
+    for (std::size_t i = 0; i < 2; ++i) {
+        readers.emplace_back([&, i] {
+            for (std::size_t at = i; !stop.load(); at = (at + 7) % count) {
+                const auto found = index.search(vectors.data() + at * dim, Search{.k = 10, .ef = 40});
+                CHECK(found && found.value().hits.size() == 10);
+                std::set<std::int64_t> once;
+                for (const auto& hit : found.value().hits) once.insert(hit.key);
+                CHECK(once.size() == 10);
+            }
+        });
+    }
+    for (int round = 0; round < 3; ++round) {
+        CHECK(index.add({.keys = more, .vectors = vectors.data() + count * dim, .attrs = {}, .threads = 2}));
+        CHECK(index.add({stable, vectors.data()}).value() == 0);
+        CHECK(index.remove(more).value() == static_cast<std::int64_t>(more.size()));
+        CHECK(index.compact());
+        CHECK(index.is_sound());
     }
     stop = true;
     for (std::thread& reader : readers) reader.join();

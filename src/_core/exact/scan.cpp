@@ -33,7 +33,8 @@ Query::Query(Metric metric, const float* query, std::size_t dim)
 }
 
 float Query::finish(float raw, const float* vector, float scale) const noexcept {
-    if (!std::isfinite(raw) || (metric_ == Metric::cosine && scale == 0.0f)) {
+    const bool vanished = metric_ == Metric::l2 && raw < 1e-32f;
+    if (!std::isfinite(raw) || vanished || (metric_ == Metric::cosine && scale == 0.0f)) {
         return careful_distance(metric_, original_, vector, dim_);
     }
     switch (metric_) {

@@ -145,7 +145,7 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
     std::vector<Near>& pool = scratch.pool;
     graph_->search(measure, ef, slots, narrow ? &passes : nullptr, scratch);
     std::size_t visited = scratch.visited.count();
-    if (!narrow && rows_->used() != map_.count()) {
+    if (!narrow && slots != map_.count()) {
         std::erase_if(pool, [&](const Near& near) { return !rows_->is_live(near.slot); });
         if (pool.size() < std::min(ef, map_.count())) {
             graph_->search(measure, ef, slots, &passes, scratch);

@@ -111,7 +111,9 @@ void Graph::encode(Slot slot, const float* vector) noexcept {
     auto* code = reinterpret_cast<std::int8_t*>(records_.at(slot));
     std::fill(code + shape_.dim, code + code_bytes_, std::int8_t{0});
     const Coded coded = quantise(vector, shape_.dim, code);
-    wild_ = wild_ || (coded.wild && shape_.metric != Metric::cosine);
+    if (coded.wild && shape_.metric != Metric::cosine) {
+        set_wild();
+    }
     to.sum = coded.sum;
     to.scale = coded.scale;
     if (shape_.metric == Metric::cosine) {

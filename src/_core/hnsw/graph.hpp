@@ -96,8 +96,8 @@ class Graph {
     // 1 / length of the coded vector, or 0 when that is beyond float.
     float coded_scale(Slot slot, const float* vector) const noexcept;
     void erase(Slot slot) noexcept;
-    bool wild() const noexcept { return wild_; }
-    void set_wild() noexcept { wild_ = true; }
+    bool wild() const noexcept { return wild_.load(std::memory_order_relaxed); }
+    void set_wild() noexcept { wild_.store(true, std::memory_order_relaxed); }
 
     std::size_t level_of(std::int64_t key) const noexcept;
     // Inserts elements, in the order given, in rounds. Blocks for their levels must have room.
@@ -171,7 +171,7 @@ class Graph {
     std::vector<std::vector<std::uint32_t>> free_blocks_;  // by number of levels
     std::atomic<std::uint64_t> entry_{no_slot};
     std::atomic<std::size_t> limit_{0};
-    bool wild_ = false;  // an element whose size the codes cannot carry was seen
+    std::atomic<bool> wild_{false};  // an element whose size the codes cannot carry was seen
     mutable Scratches scratches_;
 };
 
