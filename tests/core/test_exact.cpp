@@ -7,10 +7,10 @@
 #include "hnsw/index.hpp"
 
 using spell::Errc;
-using spell::hnsw::Index;
 using spell::exact::KeyMap;
 using spell::exact::Metric;
 using spell::exact::Rows;
+using spell::hnsw::Index;
 using spell::hnsw::Options;
 using spell::hnsw::Search;
 

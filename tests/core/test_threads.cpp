@@ -10,8 +10,8 @@
 #include "embed/hash_embedder.hpp"
 #include "hnsw/index.hpp"
 
-using spell::hnsw::Index;
 using spell::exact::Metric;
+using spell::hnsw::Index;
 using spell::hnsw::Options;
 using spell::hnsw::Search;
 

@@ -108,7 +108,8 @@ class Reader {
  public:
     Filter read(const py::handle& condition, std::size_t depth) {
         if (depth > Filter::deepest) {
-            raise(Error{Errc::invalid_argument, static_cast<std::int64_t>(depth), 0, "depth of the filter", "at most 16"});
+            raise(Error{Errc::invalid_argument, static_cast<std::int64_t>(depth), 0, "depth of the filter",
+                        "at most 16"});
         }
         Filter out;
         for (const auto& [key, value] : mapping_of(condition, "filter")) {

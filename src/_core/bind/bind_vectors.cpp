@@ -127,7 +127,9 @@ std::unique_ptr<VectorIndex> open(const py::object& path, bool mmap, bool writab
     if (!full && verify != "graph" && verify != "header") {
         bind::raise_invalid("verify", py::str(verify), "header, graph or full");
     }
-    const hnsw::Verify depth = full ? hnsw::Verify::full : verify == "graph" ? hnsw::Verify::graph : hnsw::Verify::header;
+    const hnsw::Verify depth = full                ? hnsw::Verify::full
+                               : verify == "graph" ? hnsw::Verify::graph
+                                                   : hnsw::Verify::header;
     const std::string where = path_of(path);
     auto result = [&] {
         const py::gil_scoped_release free;
@@ -344,7 +346,8 @@ void bind_vectors(py::module_& module) {
         .def("__len__", [](const VectorIndex& self) { return self.use().size(); })
         .def_property_readonly("dim", [](const VectorIndex& self) { return self.info().dim(); })
         .def_property_readonly("metric", [](const VectorIndex& self) { return exact::name_of(self.info().metric()); })
-        .def_property_readonly("mode", [](const VectorIndex& self) { return self.info().is_graph() ? "graph" : "exact"; })
+        .def_property_readonly("mode",
+                               [](const VectorIndex& self) { return self.info().is_graph() ? "graph" : "exact"; })
         .def_property_readonly("quantization", [](const VectorIndex& self) { return codes_of(self.info()); })
         .def_property_readonly("name", &VectorIndex::name);
 }

@@ -119,7 +119,9 @@ void raise_with(const Error& error, const std::string* path) {
         keywords["details"] = details;
         if (error.code == Errc::closed) keywords["code"] = "closed";
         const py::handle cls(classes[i]);
-        PyErr_SetObject(cls.ptr(), cls((path == nullptr ? std::string() : *path + ": ") + fill(row.message, error), **keywords).ptr());
+        PyErr_SetObject(
+            cls.ptr(),
+            cls((path == nullptr ? std::string() : *path + ": ") + fill(row.message, error), **keywords).ptr());
         throw py::error_already_set();
     }
     PyErr_SetString(PyExc_SystemError, "an error code of the core has no class");

@@ -111,7 +111,7 @@ class Rows {
     std::size_t dim_;
     std::size_t used_ = 0;  // rows ever taken
     std::vector<Slot> free_;
-    std::vector<std::unique_ptr<Chunk>> retired_;  // copied chunks, which a reader may still look at
+    std::vector<std::unique_ptr<Chunk>> retired_;   // copied chunks, which a reader may still look at
     std::array<std::atomic<Chunk*>, 29> chunks_{};  // set once each, by the writer, while others read
 };
 

@@ -199,7 +199,8 @@ bool Graph::mend(Slot slot) {
                 continue;
             }
             for (const Slot beyond : links(next, level, further)) {
-                if (beyond != slot && head(beyond).dead == 0 && std::find(all.begin(), all.end(), beyond) == all.end()) {
+                if (beyond != slot && head(beyond).dead == 0 &&
+                    std::find(all.begin(), all.end(), beyond) == all.end()) {
                     all.push_back(beyond);
                 }
             }

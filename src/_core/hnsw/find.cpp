@@ -327,9 +327,8 @@ Result<Stats> Index::stats() const noexcept {
     now.generation = generation_;
     if (graph_ && graph_->linked) {
         now.levels = graph_->entry().slot == no_slot ? 0 : graph_->entry().level + 1;
-        rows_->each_live([&](Slot slot) {
-            now.max_degree = std::max<std::size_t>(now.max_degree, graph_->head(slot).count);
-        });
+        rows_->each_live(
+            [&](Slot slot) { now.max_degree = std::max<std::size_t>(now.max_degree, graph_->head(slot).count); });
     }
     return now;
 }

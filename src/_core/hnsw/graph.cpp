@@ -185,8 +185,7 @@ Slot* Graph::list(Slot slot, std::size_t level) const noexcept {
     return reinterpret_cast<Slot*>(upper_.at(block));
 }
 
-std::span<const Slot> Graph::links(Slot slot, std::size_t level,
-                                   std::array<Slot, most_links>& out) const noexcept {
+std::span<const Slot> Graph::links(Slot slot, std::size_t level, std::array<Slot, most_links>& out) const noexcept {
     Slot* from = list(slot, level);
     if (from == nullptr) {
         return {};

@@ -115,7 +115,7 @@ class Graph {
     // True if there was anything to do.
     bool mend(Slot slot);
     void forget(Slot slot) noexcept;  // nothing leads to it any more
-    void unlink() noexcept;                    // all of them
+    void unlink() noexcept;           // all of them
     void move_entry(std::size_t slots) noexcept;
 
     Entry entry() const noexcept;
@@ -125,7 +125,9 @@ class Graph {
     const Shape& shape() const noexcept { return shape_; }
     const Rows& rows() const noexcept { return rows_; }
     std::size_t code_bytes() const noexcept { return code_bytes_; }
-    const std::int8_t* code(Slot slot) const noexcept { return reinterpret_cast<const std::int8_t*>(records_.at(slot)); }
+    const std::int8_t* code(Slot slot) const noexcept {
+        return reinterpret_cast<const std::int8_t*>(records_.at(slot));
+    }
     Head& head(Slot slot) const noexcept { return *reinterpret_cast<Head*>(records_.at(slot) + code_bytes_); }
     Store& records() noexcept { return records_; }
     Store& upper() noexcept { return upper_; }
@@ -167,7 +169,7 @@ class Graph {
     const Rows& rows_;
     std::size_t code_bytes_;
     Store records_, upper_;
-    std::size_t blocks_ = 1;                             // block 0 is none
+    std::size_t blocks_ = 1;                               // block 0 is none
     std::vector<std::vector<std::uint32_t>> free_blocks_;  // by number of levels
     std::atomic<std::uint64_t> entry_{no_slot};
     std::atomic<std::size_t> limit_{0};

@@ -17,8 +17,8 @@ constexpr std::size_t repair_least = 1024;
 constexpr std::chrono::microseconds repair_time{2000};
 
 Shape shape_of(const Options& options) {
-    return {options.dim,  options.metric, options.m, options.ef_construction,
-            options.seed, options.metric != Metric::l1};
+    return {
+        options.dim, options.metric, options.m, options.ef_construction, options.seed, options.metric != Metric::l1};
 }
 
 std::optional<Error> bad_row(const float* row, std::size_t dim, std::size_t number, Metric metric) noexcept {
@@ -46,8 +46,7 @@ std::optional<Error> bad_key(std::span<const std::int64_t> keys) noexcept {
 
 }  // namespace
 
-Index::Index(const Options& options)
-    : options_(options), rows_(std::make_unique<Rows>(options.dim, options.floats())) {
+Index::Index(const Options& options) : options_(options), rows_(std::make_unique<Rows>(options.dim, options.floats())) {
     if (!options.floats()) {
         graph_ = std::make_unique<Graph>(shape_of(options), *rows_);
     }
@@ -377,7 +376,8 @@ bool Index::repair(bool all, Compaction& done) {
     if (!graph_ || !graph_->linked) {
         return true;
     }
-    const double share = static_cast<double>(dead_.size()) / static_cast<double>(std::max<std::size_t>(1, rows_->used()));
+    const double share =
+        static_cast<double>(dead_.size()) / static_cast<double>(std::max<std::size_t>(1, rows_->used()));
     if (dying_.empty() && (all ? !dead_.empty() : dead_.size() > repair_least && share > repair_share)) {
         std::swap(dying_, dead_);
         std::for_each(dying_.begin(), dying_.end(), [&](Slot slot) { graph_->head(slot).dead = Graph::dying; });
@@ -401,7 +401,9 @@ bool Index::mend_some(bool all, Compaction& done) {
         graph_->move_entry(rows_->used());
     }
     rows_->reserve_free(dying_.size());
-    { const auto lock = write(); }  // readers that still hold one of them leave
+    {
+        const auto lock = write();
+    }  // readers that still hold one of them leave
     for (const Slot slot : dying_) {
         if (rows_->has_floats()) {
             std::fill_n(rows_->vector(slot), dim(), 0.0f);
@@ -410,7 +412,8 @@ bool Index::mend_some(bool all, Compaction& done) {
         rows_->give_back(slot);
     }
     done.removed += dying_.size();
-    done.bytes_freed += dying_.size() * (graph_->records().stride() + (rows_->has_floats() ? dim() * sizeof(float) : 0));
+    done.bytes_freed +=
+        dying_.size() * (graph_->records().stride() + (rows_->has_floats() ? dim() * sizeof(float) : 0));
     dying_.clear();
     return dead_.empty();
 }

@@ -100,7 +100,6 @@ class Index {
     Result<std::vector<std::int64_t>> keys() const noexcept;
     Result<Stats> stats() const noexcept;
 
-
     // Returns the bytes written. The file takes the place of the one of that name at once; tag: at most 4096 bytes.
     Result<std::int64_t> save(const std::string& path, bool sync, const std::string& tag) noexcept;
     // mapped: the file is shared with the page cache and never written to. Its rows are copied as they are changed.

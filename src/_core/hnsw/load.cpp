@@ -163,13 +163,14 @@ class Loader {
         for (std::size_t id = 0; id < file::sections; ++id) {
             const file::Section& found = sections_[id];
             const std::size_t blocks = found.length / file::block + (found.length % file::block != 0 ? 1 : 0);
-            if (found.id != id || found.offset % 64 != 0 || found.offset > size_ || found.length > size_ - found.offset ||
-                found.crcs != blocks || blocks * 4 > end - crcs) {
+            if (found.id != id || found.offset % 64 != 0 || found.offset > size_ ||
+                found.length > size_ - found.offset || found.crcs != blocks || blocks * 4 > end - crcs) {
                 return broken("table", sizeof(header_) + id * sizeof(file::Section));
             }
             const bool guide = id != file::vectors && id != file::columns;
             // Attributes are read into memory at once, so they are checked at once.
-            if (verify == Verify::full || (verify == Verify::graph && guide) || id == file::columns || id == file::tag) {
+            if (verify == Verify::full || (verify == Verify::graph && guide) || id == file::columns ||
+                id == file::tag) {
                 if (const Status checked = check_blocks(id, crcs); !checked) {
                     return checked;
                 }

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Scalar: TypeAlias = bool | int | float | str | list[str] | None
+_Scalar: TypeAlias = bool | int | float | str | list[str] | None
 
 def cpu() -> dict[str, bool | str]:
     """Return what the processor can do (a bool per feature) and the SIMD level `detected` and `active`."""
@@ -112,7 +112,7 @@ class VectorIndex:
         keys: ArrayLike,
         vectors: ArrayLike,
         *,
-        attrs: Sequence[Mapping[str, Scalar] | None] | None = None,
+        attrs: Sequence[Mapping[str, _Scalar] | None] | None = None,
         threads: int = 1,
         replace: bool = True,
     ) -> int:
@@ -124,10 +124,10 @@ class VectorIndex:
         (cosine), DimensionMismatch, LimitExceeded, and DuplicateKey when `replace` is off.
         """
 
-    def set_attrs(self, keys: ArrayLike, attrs: Sequence[Mapping[str, Scalar]], *, merge: bool = True) -> int:
+    def set_attrs(self, keys: ArrayLike, attrs: Sequence[Mapping[str, _Scalar]], *, merge: bool = True) -> int:
         """Change attributes and return how many keys were there. merge: names not given stay as they are."""
 
-    def get_attrs(self, keys: ArrayLike) -> list[dict[str, Scalar]]:
+    def get_attrs(self, keys: ArrayLike) -> list[dict[str, _Scalar]]:
         """Return the attributes that are not None; an unknown key raises NotFound."""
 
     def compact(self) -> dict[str, int]:
