@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 
 #include "base/parallel.hpp"
 #include "hnsw/index.hpp"
@@ -56,8 +55,7 @@ float Index::distance_to(const Query& ready, Slot slot, std::vector<float>& spac
     return distance;
 }
 
-exact::Decode Index::decoder(const exact::Chunk& chunk, Slot first) const {
-    (void)chunk;
+exact::Decode Index::decoder(Slot first) const {
     if (rows_->has_floats()) {
         return {};
     }
@@ -89,7 +87,7 @@ Found Index::scan(const Query& ready, const Search& how, const Bound* bound) con
     } else {
         Slot first = 0;
         rows_->each_chunk([&](const exact::Chunk& chunk) {
-            exact::scan_chunk(chunk, ready, dim(), decoder(chunk, first), best);
+            exact::scan_chunk(chunk, ready, dim(), decoder(first), best);
             first += static_cast<Slot>(chunk.rows);
         });
         visited = static_cast<std::int64_t>(map_.count());

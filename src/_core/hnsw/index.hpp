@@ -148,7 +148,7 @@ class Index {
     Found scan(const Query& ready, const Search& how, const Bound* bound) const;
     bool is_rare(const Search& how, const Bound* bound) const;
     float distance_to(const Query& ready, Slot slot, std::vector<float>& space) const;
-    exact::Decode decoder(const exact::Chunk& chunk, Slot first) const;
+    exact::Decode decoder(Slot first) const;
     void copy_vector(Slot slot, float* out) const;
     void write_sections(int fd, std::size_t table_bytes, std::string& table, std::int64_t& written) const;
     Status write_file(int fd, std::int64_t& written) const;

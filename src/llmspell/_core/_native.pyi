@@ -166,7 +166,7 @@ class VectorIndex:
         k: int = 10,
         *,
         ef: int | None = None,
-        filter: Filter | Mapping[str, Any] | None = None,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the word callers know
         allow: ArrayLike | None = None,
         threshold: float | None = None,
         exact: bool = False,
@@ -183,7 +183,7 @@ class VectorIndex:
         k: int = 10,
         *,
         ef: int | None = None,
-        filter: Filter | Mapping[str, Any] | None = None,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the word callers know
         allow: ArrayLike | None = None,
         threshold: float | None = None,
         exact: bool = False,
