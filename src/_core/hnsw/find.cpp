@@ -151,17 +151,23 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
         }
     }
     const std::size_t measured = std::min(pool.size(), std::max(2 * k, least_measured));
-    if (rows_->has_floats()) {
-        for (std::size_t i = 0; i < measured; ++i) {
-            const float* row = std::as_const(*rows_).vector(pool[i].slot);
-            for (std::size_t j = 0; j < dim(); j += 16) {
-                __builtin_prefetch(row + j);
-            }
+    // All rows at once would wait for each other in the queue to memory.
+    constexpr std::size_t ahead = 3;
+    const auto fetch = [&](std::size_t i) {
+        const float* row = std::as_const(*rows_).vector(pool[i].slot);
+        for (std::size_t j = 0; rows_->has_floats() && j < dim(); j += 16) {
+            __builtin_prefetch(row + j);
         }
+    };
+    for (std::size_t i = 0; i < std::min(ahead, measured); ++i) {
+        fetch(i);
     }
     Best best(k, how.threshold, metric());
     std::vector<float> space;
     for (std::size_t i = 0; i < measured; ++i) {
+        if (i + ahead < measured) {
+            fetch(i + ahead);
+        }
         best.offer(distance_to(ready, pool[i].slot, space), std::as_const(*rows_).key(pool[i].slot));
     }
     Found found = std::move(best).finish(static_cast<std::int64_t>(visited));
