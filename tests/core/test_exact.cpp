@@ -4,14 +4,15 @@
 #include <vector>
 
 #include "check.hpp"
-#include "exact/index.hpp"
+#include "hnsw/index.hpp"
 
 using spell::Errc;
-using spell::exact::Index;
 using spell::exact::KeyMap;
 using spell::exact::Metric;
 using spell::exact::Rows;
-using spell::exact::Search;
+using spell::hnsw::Index;
+using spell::hnsw::Options;
+using spell::hnsw::Search;
 
 TEST(the_key_map_agrees_with_a_dictionary) {
     Rows rows(1);
@@ -55,22 +56,22 @@ TEST(vectors_never_move) {
 }
 
 TEST(adding_past_the_limit_adds_nothing) {
-    Index index(2, Metric::l2, 3);
+    Index index(Options{.dim = 2, .metric = Metric::l2, .max_elements = 3});
     const std::vector<std::int64_t> keys{1, 2, 3, 4};
     const std::vector<float> vectors(8, 1.0f);
-    const auto result = index.add(keys, vectors.data(), true);
+    const auto result = index.add({keys, vectors.data()});
     CHECK(!result && result.error().code == Errc::limit_exceeded);
     CHECK(index.size() == 0);
-    CHECK(index.add(std::span(keys).first(3), vectors.data(), true).value() == 3);
-    CHECK(index.add(std::span(keys).first(3), vectors.data(), true).value() == 0);
+    CHECK(index.add({std::span(keys).first(3), vectors.data()}).value() == 3);
+    CHECK(index.add({std::span(keys).first(3), vectors.data()}).value() == 0);
 }
 
 TEST(a_closed_index_says_so) {
-    Index index(2, Metric::cosine, 10);
+    Index index(Options{.dim = 2, .metric = Metric::cosine, .max_elements = 10});
     index.close();
     const std::vector<std::int64_t> keys{1};
     const std::vector<float> vector{1, 2};
-    CHECK(index.add(keys, vector.data(), true).error().code == Errc::closed);
+    CHECK(index.add({keys, vector.data()}).error().code == Errc::closed);
     CHECK(index.search(vector.data(), Search{}).error().code == Errc::closed);
     CHECK(index.remove(keys).error().code == Errc::closed);
     CHECK(index.keys().error().code == Errc::closed);

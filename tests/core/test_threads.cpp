@@ -1,26 +1,28 @@
 #include <array>
 #include <atomic>
 #include <numeric>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "check.hpp"
 #include "embed/hash_embedder.hpp"
-#include "exact/index.hpp"
+#include "hnsw/index.hpp"
 
-using spell::exact::Index;
 using spell::exact::Metric;
-using spell::exact::Search;
+using spell::hnsw::Index;
+using spell::hnsw::Options;
+using spell::hnsw::Search;
 
 TEST(searches_see_each_key_once_while_a_writer_works) {
     constexpr std::size_t count = 100, dim = 8;
-    Index index(dim, Metric::l2, 100000);
+    Index index(Options{.dim = dim, .metric = Metric::l2, .max_elements = 100000});
     std::vector<std::int64_t> keys(count), more(700);
     std::iota(keys.begin(), keys.end(), 0);
     std::iota(more.begin(), more.end(), 1000);
     std::vector<float> vectors(700 * dim, 0.5f);
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::atomic<bool> stop{false};
     std::vector<std::thread> readers;
     for (int i = 0; i < 3; ++i) {
@@ -39,19 +41,56 @@ TEST(searches_see_each_key_once_while_a_writer_works) {
         });
     }
     for (int round = 0; round < 40; ++round) {
-        CHECK(index.add(keys, vectors.data(), true));
-        CHECK(index.add(more, vectors.data(), true));
+        CHECK(index.add({keys, vectors.data()}));
+        CHECK(index.add({more, vectors.data()}));
         CHECK(index.remove(more).value() == 700);
     }
     stop = true;
     for (std::thread& reader : readers) reader.join();
 }
 
+TEST(a_graph_is_searched_while_it_is_built_thinned_and_repaired) {
+    constexpr std::size_t dim = 8, count = 600;
+    Options options{.dim = dim, .metric = Metric::l2};
+    options.m = 4;
+    options.ef_construction = 16;
+    options.exact_below = 32;
+    Index index(options);
+    std::vector<float> vectors(4 * count * dim);
+    for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i] = static_cast<float>((i * 2654435761u) % 1000);
+    std::vector<std::int64_t> stable(count), more(3 * count);
+    std::iota(stable.begin(), stable.end(), 0);
+    std::iota(more.begin(), more.end(), 10000);
+    CHECK(index.add({stable, vectors.data()}));
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> readers;
+    for (std::size_t i = 0; i < 2; ++i) {
+        readers.emplace_back([&, i] {
+            for (std::size_t at = i; !stop.load(); at = (at + 7) % count) {
+                const auto found = index.search(vectors.data() + at * dim, Search{.k = 10, .ef = 40});
+                CHECK(found && found.value().hits.size() == 10);
+                std::set<std::int64_t> once;
+                for (const auto& hit : found.value().hits) once.insert(hit.key);
+                CHECK(once.size() == 10);
+            }
+        });
+    }
+    for (int round = 0; round < 3; ++round) {
+        CHECK(index.add({.keys = more, .vectors = vectors.data() + count * dim, .attrs = {}, .threads = 2}));
+        CHECK(index.add({stable, vectors.data()}).value() == 0);
+        CHECK(index.remove(more).value() == static_cast<std::int64_t>(more.size()));
+        CHECK(index.compact());
+        CHECK(index.is_sound());
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+}
+
 TEST(closing_while_others_search_is_an_error_and_not_a_crash) {
-    Index index(4, Metric::cosine, 100);
+    Index index(Options{.dim = 4, .metric = Metric::cosine, .max_elements = 100});
     const std::vector<std::int64_t> keys{1, 2};
     const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::thread reader([&] {
         while (index.search(vectors.data(), Search{})) {
         }
@@ -61,10 +100,10 @@ TEST(closing_while_others_search_is_an_error_and_not_a_crash) {
 }
 
 TEST(many_queries_on_many_threads_find_the_same) {
-    Index index(4, Metric::ip, 100);
+    Index index(Options{.dim = 4, .metric = Metric::ip, .max_elements = 100});
     const std::vector<std::int64_t> keys{1, 2};
     const std::vector<float> vectors{1, 0, 0, 0, 0, 1, 0, 0};
-    CHECK(index.add(keys, vectors.data(), true));
+    CHECK(index.add({keys, vectors.data()}));
     std::vector<float> queries;
     for (int i = 0; i < 50; ++i)
         queries.insert(queries.end(), vectors.begin() + i % 2 * 4, vectors.begin() + i % 2 * 4 + 4);

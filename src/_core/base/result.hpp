@@ -20,6 +20,10 @@ enum class Errc : std::uint8_t {
     not_found,
     limit_exceeded,
     closed,
+    corrupt,
+    version_mismatch,
+    disk_full,
+    io,
     out_of_memory,
 };
 

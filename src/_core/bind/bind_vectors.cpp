@@ -7,12 +7,15 @@
 #include <utility>
 
 #include "bind/arrays.hpp"
-#include "exact/index.hpp"
+#include "bind/attrs.hpp"
+#include "hnsw/index.hpp"
 
 namespace py = pybind11;
 using namespace spell;
-using exact::Found;
-using exact::Index;
+using hnsw::Attrs;
+using hnsw::Found;
+using hnsw::Index;
+using hnsw::Options;
 
 namespace {
 
@@ -21,20 +24,9 @@ std::atomic<unsigned> forks{0};
 
 class VectorIndex {
  public:
-    VectorIndex(std::int64_t dim, const std::string& metric, std::int64_t max_elements, std::string name)
-        : born_(forks.load()), name_(std::move(name)) {
-        if (dim < 1 || dim > 65535) {
-            bind::raise(Error{Errc::invalid_argument, dim, 0, "dim", "1 to 65535"});
-        }
-        if (max_elements < 1 || max_elements > 1'000'000'000) {
-            bind::raise(Error{Errc::invalid_argument, max_elements, 0, "max_elements", "1 to 1000000000"});
-        }
-        const auto known = exact::metric_of(metric);
-        if (!known) {
-            bind::raise_invalid("metric", py::str(metric), "cosine, l2, ip or l1");
-        }
-        index_ = std::make_unique<Index>(static_cast<std::size_t>(dim), *known, static_cast<std::size_t>(max_elements));
-    }
+    VectorIndex(const Options& options, std::string name)
+        : born_(forks.load()), name_(std::move(name)), index_(std::make_unique<Index>(options)) {}
+    explicit VectorIndex(std::unique_ptr<Index> index) : born_(forks.load()), index_(std::move(index)) {}
 
     Index& use() const {
         if (forks.load(std::memory_order_relaxed) != born_) {
@@ -80,12 +72,87 @@ auto released(Work&& work) {
     return bind::unwrap_or_raise(std::move(result));
 }
 
+std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, std::int64_t m,
+                                  std::int64_t ef_construction, std::int64_t ef_search, const std::string& quantization,
+                                  bool keep_f32, std::int64_t max_elements, std::int64_t exact_below,
+                                  std::uint64_t seed, std::string name) {
+    const auto known = exact::metric_of(metric);
+    if (!known) {
+        bind::raise_invalid("metric", py::str(metric), "cosine, l2, ip or l1");
+    }
+    const bool int8 = quantization == "i8" || quantization == "int8";
+    if (!int8 && quantization != "f32") {
+        bind::raise_invalid("quantization", py::str(quantization), "f32 or i8");
+    }
+    const auto number = [](std::int64_t value, const char* what, const char* allowed) {
+        if (value < 0) {
+            bind::raise(Error{Errc::invalid_argument, value, 0, what, allowed});
+        }
+        return static_cast<std::size_t>(value);
+    };
+    Options options{};
+    options.dim = number(dim, "dim", "1 to 65535");
+    options.metric = *known;
+    options.max_elements = number(max_elements, "max_elements", "1 to 1000000000");
+    options.m = number(m, "m", "2 to 128");
+    options.ef_construction = number(ef_construction, "ef_construction", "m to 10000");
+    options.ef_search = number(ef_search, "ef_search", "1 to 100000");
+    options.int8 = int8;
+    options.keep_f32 = keep_f32;
+    options.exact_below = number(exact_below, "exact_below", "0 to 1000000000");
+    options.seed = seed;
+    bind::check(options.check());
+    return std::make_unique<VectorIndex>(options, std::move(name));
+}
+
+std::string path_of(const py::object& path) {
+    return py::module_::import("os").attr("fsdecode")(path).cast<std::string>();
+}
+
+std::int64_t save(const VectorIndex& self, const py::object& path, bool sync, const py::bytes& tag) {
+    Index& index = self.use();
+    const std::string where = path_of(path), mark = tag;
+    auto result = [&] {
+        const py::gil_scoped_release free;
+        return index.save(where, sync, mark);
+    }();
+    if (!result) {
+        bind::raise_of_file(result.error(), where);
+    }
+    return result.value();
+}
+
+std::unique_ptr<VectorIndex> open(const py::object& path, bool mmap, bool writable, const std::string& verify) {
+    const bool full = verify == "full";
+    if (!full && verify != "graph" && verify != "header") {
+        bind::raise_invalid("verify", py::str(verify), "header, graph or full");
+    }
+    const hnsw::Verify depth = full                ? hnsw::Verify::full
+                               : verify == "graph" ? hnsw::Verify::graph
+                                                   : hnsw::Verify::header;
+    const std::string where = path_of(path);
+    auto result = [&] {
+        const py::gil_scoped_release free;
+        return Index::open(where, mmap, writable, depth);
+    }();
+    if (!result) {
+        bind::raise_of_file(result.error(), where);
+    }
+    return std::make_unique<VectorIndex>(std::move(result.value()));
+}
+
 struct Wish {
     std::vector<std::int64_t> allow;
-    exact::Search search;
+    std::shared_ptr<const hnsw::Filter> filter;
+    hnsw::Search search;
 
-    Wish(std::int64_t k, const py::object& allowed, std::optional<double> threshold) {
+    Wish(std::int64_t k, std::optional<std::int64_t> ef, const py::object& condition, const py::object& allowed,
+         std::optional<double> threshold, bool exact) {
         search.k = k;
+        search.exact = exact;
+        if (ef) {
+            search.ef = *ef == 0 ? -1 : *ef;
+        }
         if (threshold) {
             search.threshold = static_cast<float>(*threshold);
         }
@@ -93,19 +160,59 @@ struct Wish {
             allow = bind::keys_of(allowed, "allow");
             search.allow = allow;
         }
+        if (!condition.is_none()) {
+            filter = bind::filter_of(condition);
+            search.filter = filter.get();
+        }
     }
     Wish(const Wish&) = delete;
 };
 
-std::int64_t add_rows(const VectorIndex& self, const py::object& keys, const py::object& vectors, bool replace) {
+void one_for_each(std::size_t got, std::size_t keys, const char* what) {
+    if (got != keys) {
+        bind::raise(Error{Errc::invalid_argument, static_cast<std::int64_t>(got), 0, what, "one for each key"});
+    }
+}
+
+std::int64_t add_rows(const VectorIndex& self, const py::object& keys, const py::object& vectors,
+                      const py::object& attrs, std::int64_t threads, bool replace) {
     Index& index = self.use();
     const auto numbers = bind::keys_of(keys, "keys");
     const bind::Matrix rows(vectors, "vectors", index.dim());
-    if (rows.rows != numbers.size()) {
-        bind::raise(Error{Errc::invalid_argument, static_cast<std::int64_t>(rows.rows), 0, "number of vectors",
-                          "one for each key"});
+    one_for_each(rows.rows, numbers.size(), "number of vectors");
+    const std::vector<Attrs> given = attrs.is_none() ? std::vector<Attrs>() : bind::attrs_of(attrs);
+    if (!attrs.is_none()) {
+        one_for_each(given.size(), numbers.size(), "number of attrs");
     }
-    return released([&] { return index.add(numbers, rows.data, replace); });
+    return released([&] { return index.add({numbers, rows.data, given, replace, threads}); });
+}
+
+std::int64_t set_attrs(const VectorIndex& self, const py::object& keys, const py::object& attrs, bool merge) {
+    Index& index = self.use();
+    const auto numbers = bind::keys_of(keys, "keys");
+    const std::vector<Attrs> given = bind::attrs_of(attrs);
+    one_for_each(given.size(), numbers.size(), "number of attrs");
+    return released([&] { return index.set_attrs(numbers, given, merge); });
+}
+
+py::list get_attrs(const VectorIndex& self, const py::object& keys) {
+    const Index& index = self.use();
+    const auto numbers = bind::keys_of(keys, "keys");
+    py::list out;
+    for (const Attrs& one : released([&] { return index.get_attrs(numbers); })) {
+        out.append(bind::to_dict(one));
+    }
+    return out;
+}
+
+py::dict compact(const VectorIndex& self) {
+    Index& index = self.use();
+    const hnsw::Compaction done = released([&] { return index.compact(); });
+    py::dict out;
+    out["removed"] = done.removed;
+    out["relinked"] = done.relinked;
+    out["bytes_freed"] = done.bytes_freed;
+    return out;
 }
 
 std::int64_t remove_keys(const VectorIndex& self, const py::object& keys) {
@@ -114,22 +221,23 @@ std::int64_t remove_keys(const VectorIndex& self, const py::object& keys) {
     return released([&] { return index.remove(numbers); });
 }
 
-py::object search(const VectorIndex& self, const py::object& query, std::int64_t k, const py::object& allow,
-                  std::optional<double> threshold) {
+py::object search(const VectorIndex& self, const py::object& query, std::int64_t k, std::optional<std::int64_t> ef,
+                  const py::object& filter, const py::object& allow, std::optional<double> threshold, bool exact) {
     const Index& index = self.use();
     const bind::Matrix rows(query, "query", index.dim());
     if (rows.rows != 1) {
         bind::raise(Error{Errc::invalid_argument, static_cast<std::int64_t>(rows.rows), 0, "number of queries", "1"});
     }
-    const Wish wish(k, allow, threshold);
+    const Wish wish(k, ef, filter, allow, threshold, exact);
     return to_hits(released([&] { return index.search(rows.data, wish.search); }), index.metric());
 }
 
-py::list search_many(const VectorIndex& self, const py::object& queries, std::int64_t k, const py::object& allow,
-                     std::optional<double> threshold, std::int64_t threads) {
+py::list search_many(const VectorIndex& self, const py::object& queries, std::int64_t k, std::optional<std::int64_t> ef,
+                     const py::object& filter, const py::object& allow, std::optional<double> threshold, bool exact,
+                     std::int64_t threads) {
     const Index& index = self.use();
     const bind::Matrix rows(queries, "queries", index.dim());
-    const Wish wish(k, allow, threshold);
+    const Wish wish(k, ef, filter, allow, threshold, exact);
     const auto found = released([&] { return index.search_many(rows.data, rows.rows, wish.search, threads); });
     py::list out;
     for (const Found& one : found) {
@@ -162,18 +270,30 @@ py::array_t<std::int64_t> keys(const VectorIndex& self) {
     return py::array_t<std::int64_t>(static_cast<py::ssize_t>(found.size()), found.data());
 }
 
+const char* codes_of(const Index& index) {
+    return index.options().int8 ? "i8" : "f32";
+}
+
 py::dict stats(const VectorIndex& self) {
     const Index& index = self.use();
-    const exact::Stats now = released([&] { return index.stats(); });
+    const hnsw::Stats now = released([&] { return index.stats(); });
     py::dict out;
     out["count"] = now.count;
     out["removed"] = now.removed;
-    out["mode"] = "exact";
+    out["mode"] = index.is_graph() ? "graph" : "exact";
     out["dim"] = index.dim();
     out["metric"] = exact::name_of(index.metric());
+    out["quantization"] = codes_of(index);
+    out["m"] = index.options().m;
+    out["ef_construction"] = index.options().ef_construction;
     out["memory_bytes"] = now.bytes;
+    out["file_bytes"] = now.file_bytes;
+    out["levels"] = now.levels;
+    out["max_degree"] = now.max_degree;
+    out["columns"] = now.columns;
     out["searches"] = now.searches;
-    out["exact_scans"] = now.searches;
+    out["exact_scans"] = now.exact_scans;
+    out["filter_fallbacks"] = now.fallbacks;
     out["generation"] = now.generation;
     return out;
 }
@@ -186,20 +306,33 @@ void bind_vectors(py::module_& module) {
     hits_class() =
         py::module_::import("collections").attr("namedtuple")("Hits", fields, py::arg("module") = "llmspell._core");
     module.attr("Hits") = hits_class();
-    py::class_<VectorIndex>(module, "VectorIndex", "One namespace of vectors, searched exactly.")
-        .def(py::init<std::int64_t, const std::string&, std::int64_t, std::string>(), py::arg("dim"),
-             py::arg("metric") = "cosine", py::kw_only(), py::arg("max_elements") = 1'000'000'000, py::arg("name") = "")
-        .def("add", &add_rows, py::arg("keys"), py::arg("vectors"), py::kw_only(), py::arg("replace") = true)
+    bind::bind_filter(module);
+    py::class_<VectorIndex>(module, "VectorIndex", "One namespace of vectors.")
+        .def(py::init(&make), py::arg("dim"), py::arg("metric") = "cosine", py::kw_only(), py::arg("m") = 16,
+             py::arg("ef_construction") = 200, py::arg("ef_search") = 50, py::arg("quantization") = "f32",
+             py::arg("keep_f32") = false, py::arg("max_elements") = 1'000'000'000, py::arg("exact_below") = 2048,
+             py::arg("seed") = 42, py::arg("name") = "")
+        .def("add", &add_rows, py::arg("keys"), py::arg("vectors"), py::kw_only(), py::arg("attrs") = py::none(),
+             py::arg("threads") = 1, py::arg("replace") = true)
+        .def("set_attrs", &set_attrs, py::arg("keys"), py::arg("attrs"), py::kw_only(), py::arg("merge") = true)
+        .def("get_attrs", &get_attrs, py::arg("keys"))
+        .def("compact", &compact)
+        .def("save", &save, py::arg("path"), py::kw_only(), py::arg("sync") = true, py::arg("tag") = py::bytes())
+        .def_static("open", &open, py::arg("path"), py::kw_only(), py::arg("mmap") = true, py::arg("writable") = true,
+                    py::arg("verify") = "graph")
+        .def_property_readonly("tag", [](const VectorIndex& self) { return py::bytes(self.info().tag()); })
         .def("remove", &remove_keys, py::arg("keys"))
         .def("clear",
              [](const VectorIndex& self) {
                  Index& index = self.use();
                  released([&] { return index.clear(); });
              })
-        .def("search", &search, py::arg("query"), py::arg("k") = 10, py::kw_only(), py::arg("allow") = py::none(),
-             py::arg("threshold") = py::none())
+        .def("search", &search, py::arg("query"), py::arg("k") = 10, py::kw_only(), py::arg("ef") = py::none(),
+             py::arg("filter") = py::none(), py::arg("allow") = py::none(), py::arg("threshold") = py::none(),
+             py::arg("exact") = false)
         .def("search_many", &search_many, py::arg("queries"), py::arg("k") = 10, py::kw_only(),
-             py::arg("allow") = py::none(), py::arg("threshold") = py::none(), py::arg("threads") = 1)
+             py::arg("ef") = py::none(), py::arg("filter") = py::none(), py::arg("allow") = py::none(),
+             py::arg("threshold") = py::none(), py::arg("exact") = false, py::arg("threads") = 1)
         .def("get", &get, py::arg("keys"))
         .def("contains", &contains, py::arg("keys"))
         .def("keys", &keys)
@@ -213,6 +346,8 @@ void bind_vectors(py::module_& module) {
         .def("__len__", [](const VectorIndex& self) { return self.use().size(); })
         .def_property_readonly("dim", [](const VectorIndex& self) { return self.info().dim(); })
         .def_property_readonly("metric", [](const VectorIndex& self) { return exact::name_of(self.info().metric()); })
-        .def_property_readonly("mode", [](const VectorIndex&) { return "exact"; })
+        .def_property_readonly("mode",
+                               [](const VectorIndex& self) { return self.info().is_graph() ? "graph" : "exact"; })
+        .def_property_readonly("quantization", [](const VectorIndex& self) { return codes_of(self.info()); })
         .def_property_readonly("name", &VectorIndex::name);
 }

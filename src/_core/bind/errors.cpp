@@ -17,7 +17,7 @@ struct Row {
     const char* message;  // {a}, {b}, {name}, {allowed} are filled in
 };
 
-constexpr std::array<Row, 9> table{{
+constexpr std::array<Row, 13> table{{
     {Errc::invalid_argument, "InvalidArgument", "value", nullptr, "name", "{name} is {a}; expected {allowed}"},
     {Errc::invalid_text, "InvalidArgument", nullptr, nullptr, "name",
      "{name} holds a lone surrogate; expected text that has a UTF-8 form"},
@@ -32,6 +32,12 @@ constexpr std::array<Row, 9> table{{
     {Errc::not_found, "NotFound", "id", nullptr, "what", "{name} {a} does not exist"},
     {Errc::limit_exceeded, "LimitExceeded", "limit", "used", "resource", "{name} would become {b}; the limit is {a}"},
     {Errc::closed, "ComponentError", nullptr, nullptr, "what", "the {name} is closed; expected an open one"},
+    {Errc::corrupt, "CorruptData", "offset", nullptr, "section",
+     "section {name} is damaged at byte {a}; restore the file from a backup"},
+    {Errc::version_mismatch, "VersionMismatch", "found", "supported", nullptr,
+     "the file has format {a}; expected {b} or lower: update llmspell"},
+    {Errc::disk_full, "StorageFull", "errno", nullptr, nullptr, "no space is left; free some and try again"},
+    {Errc::io, "StorageFailure", "errno", nullptr, nullptr, "the operating system refused with error {a}"},
 }};
 
 std::array<PyObject*, table.size()> classes{};
@@ -81,7 +87,19 @@ void raise_invalid(const char* name, const py::object& value, const char* allowe
     throw py::error_already_set();
 }
 
+[[noreturn]] static void raise_with(const Error& error, const std::string* path);
+
 void raise(const Error& error) {
+    raise_with(error, nullptr);
+}
+
+void raise_of_file(const Error& error, const std::string& path) {
+    const bool of_file = error.code == Errc::corrupt || error.code == Errc::version_mismatch ||
+                         error.code == Errc::disk_full || error.code == Errc::io;
+    raise_with(error, of_file ? &path : nullptr);
+}
+
+void raise_with(const Error& error, const std::string* path) {
     if (error.code == Errc::out_of_memory) {
         PyErr_NoMemory();
         throw py::error_already_set();
@@ -96,11 +114,14 @@ void raise(const Error& error) {
         if (row.b != nullptr) details[row.b] = error.b;
         if (row.name != nullptr) details[row.name] = error.name;
         if (error.code == Errc::invalid_argument) details["allowed"] = error.allowed;
+        if (path != nullptr) details["path"] = *path;
         py::dict keywords;
         keywords["details"] = details;
         if (error.code == Errc::closed) keywords["code"] = "closed";
         const py::handle cls(classes[i]);
-        PyErr_SetObject(cls.ptr(), cls(fill(row.message, error), **keywords).ptr());
+        PyErr_SetObject(
+            cls.ptr(),
+            cls((path == nullptr ? std::string() : *path + ": ") + fill(row.message, error), **keywords).ptr());
         throw py::error_already_set();
     }
     PyErr_SetString(PyExc_SystemError, "an error code of the core has no class");

@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 #include "base/result.hpp"
 
 namespace spell::bind {
@@ -14,6 +16,9 @@ void fill_error_table();
 
 // InvalidArgument about a value that is not a number.
 [[noreturn]] void raise_invalid(const char* name, const pybind11::object& value, const char* allowed);
+
+// Of a call on a file: names it in the details. Any other error is raised as it is.
+[[noreturn]] void raise_of_file(const Error& error, const std::string& path);
 
 template <class T>
 T unwrap_or_raise(Result<T>&& result) {

@@ -83,10 +83,30 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     return total;
 }
 
+inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
+    __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+    const __m128i top = _mm_set1_epi8(static_cast<char>(0x80));
+    for (std::size_t i = 0; i < n; i += 32) {
+        const __m128i first = _mm_xor_si128(top, _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i)));
+        const __m128i second = _mm_xor_si128(top, _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i + 16)));
+        const __m256i x = _mm256_cvtepu8_epi16(first);
+        const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i)));
+        const __m256i u = _mm256_cvtepu8_epi16(second);
+        const __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i + 16)));
+        s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(x, y));
+        s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(u, v));
+    }
+    const __m256i sum = _mm256_add_epi32(s0, s1);
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xB1));
+    return _mm_cvtsi128_si32(half);
+}
+
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels avx2_kernels = {"avx2", &dot, &l2, &l1, &dot_i8, &dot_rows, &l2_rows, &l1_rows};
+const Kernels avx2_kernels = {"avx2", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

@@ -61,10 +61,26 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     return _mm512_reduce_add_epi32(sum);
 }
 
+inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0;
+    const __m256i top = _mm256_set1_epi8(static_cast<char>(0x80));
+    for (std::size_t i = 0; i < n; i += 64) {
+        const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + i));
+        const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + i + 32));
+        const __m512i x = _mm512_cvtepu8_epi16(_mm256_xor_si256(top, first));
+        const __m512i y = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + i)));
+        const __m512i u = _mm512_cvtepu8_epi16(_mm256_xor_si256(top, second));
+        const __m512i v = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + i + 32)));
+        s0 = _mm512_add_epi32(s0, _mm512_madd_epi16(x, y));
+        s1 = _mm512_add_epi32(s1, _mm512_madd_epi16(u, v));
+    }
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1));
+}
+
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels avx512_kernels = {"avx512", &dot, &l2, &l1, &dot_i8, &dot_rows, &l2_rows, &l1_rows};
+const Kernels avx512_kernels = {"avx512", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

@@ -11,6 +11,7 @@ Kernels choose() noexcept {
         Kernels best = avx512_kernels;
         if (found.vnni) {
             best.dot_i8 = &vnni_dot_i8;
+            best.dot_codes = &vnni_dot_codes;
         }
         return best;
     }

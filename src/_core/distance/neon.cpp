@@ -69,11 +69,27 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     return total;
 }
 
+inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
+    int32x4_t sum = vdupq_n_s32(0);
+    for (std::size_t i = 0; i < n; i += 16) {
+        const uint8x16_t x = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(a + i)), vdupq_n_u8(0x80));
+        const int8x16_t y = vld1q_s8(b + i);
+        const int16x8_t xl = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x)));
+        const int16x8_t xh = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(x)));
+        const int16x8_t yl = vmovl_s8(vget_low_s8(y)), yh = vmovl_s8(vget_high_s8(y));
+        sum = vmlal_s16(sum, vget_low_s16(xl), vget_low_s16(yl));
+        sum = vmlal_s16(sum, vget_high_s16(xl), vget_high_s16(yl));
+        sum = vmlal_s16(sum, vget_low_s16(xh), vget_low_s16(yh));
+        sum = vmlal_s16(sum, vget_high_s16(xh), vget_high_s16(yh));
+    }
+    return vaddvq_s32(sum);
+}
+
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels neon_kernels = {"neon", &dot, &l2, &l1, &dot_i8, &dot_rows, &l2_rows, &l1_rows};
+const Kernels neon_kernels = {"neon", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance
 #endif

@@ -67,10 +67,18 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
     return sum;
 }
 
+std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n) {
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        sum += (a[i] + 128) * b[i];
+    }
+    return sum;
+}
+
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels baseline_kernels = {"baseline", &dot, &l2, &l1, &dot_i8, &dot_rows, &l2_rows, &l1_rows};
+const Kernels baseline_kernels = {"baseline", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

@@ -13,6 +13,9 @@ struct Kernels {
     float (*l2)(const float* a, const float* b, std::size_t n);
     float (*l1)(const float* a, const float* b, std::size_t n);
     std::int32_t (*dot_i8)(const std::int8_t* a, const std::int8_t* b, std::size_t n);
+    // Sums of (query + 128) times row: the products of VNNI. n: a multiple of 64; everything starts on a cache line.
+    void (*dot_codes)(const std::int8_t* query, const std::int8_t* const* rows, std::size_t count, std::size_t n,
+                      std::int32_t* out);
     void (*dot_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);
     void (*l2_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);
     void (*l1_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);
@@ -24,6 +27,8 @@ extern const Kernels baseline_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 std::int32_t vnni_dot_i8(const std::int8_t* a, const std::int8_t* b, std::size_t n);
+void vnni_dot_codes(const std::int8_t* query, const std::int8_t* const* rows, std::size_t count, std::size_t n,
+                    std::int32_t* out);
 #elif defined(__aarch64__)
 extern const Kernels neon_kernels;
 #endif

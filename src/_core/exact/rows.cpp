@@ -8,9 +8,20 @@ namespace spell::exact {
 // The vectors are left unwritten, so that the pages of a large chunk cost nothing before their rows are used.
 Chunk::Chunk(std::size_t count, std::size_t dim)
     : rows(count),
-      vectors(new float[count * dim]),
-      keys(new std::int64_t[count]),
-      scales(new float[count]),
+      own_vectors(new float[count * dim]),
+      own_keys(new std::int64_t[count]),
+      own_scales(new float[count]),
+      vectors(own_vectors.get()),
+      keys(own_keys.get()),
+      scales(own_scales.get()),
+      live(new std::uint64_t[(count + 63) / 64]()) {}
+
+Chunk::Chunk(const Saved& saved, std::size_t first, std::size_t count, std::size_t dim)
+    : rows(count),
+      borrowed(true),
+      vectors(saved.vectors == nullptr ? nullptr : saved.vectors + first * dim),
+      keys(saved.keys + first),
+      scales(saved.scales + first),
       live(new std::uint64_t[(count + 63) / 64]()) {}
 
 std::size_t KeyMap::home(std::int64_t key) const noexcept {
@@ -75,12 +86,14 @@ Rows::~Rows() {
     }
 }
 
-std::size_t Rows::number(Slot slot) noexcept {
-    return slot < first_rows ? 0 : static_cast<std::size_t>(std::bit_width(slot / first_rows));
-}
-
-std::size_t Rows::offset(Slot slot) noexcept {
-    return slot < first_rows ? slot : slot - (first_rows << (number(slot) - 1));
+void Rows::borrow(const Saved& saved) {
+    for (std::size_t n = 0, first = 0; first < saved.rows; ++n) {
+        const std::size_t full = n == 0 ? first_rows : std::size_t{first_rows} << (n - 1);
+        const std::size_t count = std::min(full, saved.rows - first);
+        chunks_[n].store(new Chunk(saved, first, count, dim_), std::memory_order_release);
+        first += count;
+    }
+    used_ = saved.rows;
 }
 
 void Rows::reserve(std::size_t more) {
@@ -89,9 +102,21 @@ void Rows::reserve(std::size_t more) {
     }
     const std::size_t last = number(static_cast<Slot>(used_ + (more - free_.size()) - 1));
     for (std::size_t n = 0; n <= last; ++n) {
-        if (chunks_[n].load(std::memory_order_relaxed) == nullptr) {
-            chunks_[n].store(new Chunk(n == 0 ? first_rows : first_rows << (n - 1), dim_), std::memory_order_release);
+        const std::size_t full = n == 0 ? first_rows : std::size_t{first_rows} << (n - 1);
+        Chunk* const old = chunks_[n].load(std::memory_order_relaxed);
+        if (old != nullptr && old->rows == full) {
+            continue;
         }
+        auto chunk = std::make_unique<Chunk>(full, dim_);
+        if (old != nullptr) {
+            // The last chunk of a file, cut short.
+            std::copy_n(old->keys, old->rows, chunk->keys);
+            std::copy_n(old->scales, old->rows, chunk->scales);
+            std::copy_n(old->vectors, old->rows * dim_, chunk->vectors);
+            std::copy_n(old->live.get(), (old->rows + 63) / 64, chunk->live.get());
+            retired_.emplace_back(old);
+        }
+        chunks_[n].store(chunk.release(), std::memory_order_release);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,19 +15,33 @@ namespace spell::exact {
 using Slot = std::uint32_t;
 constexpr Slot no_slot = 0xFFFFFFFFu;
 
+// The arrays of a saved index, which live longer than its rows. vectors: null when only codes are kept.
+struct Saved {
+    std::size_t rows;
+    float* vectors;
+    std::int64_t* keys;
+    float* scales;
+};
+
 struct Chunk {
     Chunk(std::size_t rows, std::size_t dim);
+    Chunk(const Saved& saved, std::size_t first, std::size_t rows, std::size_t dim);
 
     std::size_t rows;
-    std::unique_ptr<float[]> vectors;
-    std::unique_ptr<std::int64_t[]> keys;
-    std::unique_ptr<float[]> scales;        // 1 / length of the vector, or 0 when that is beyond float
+    bool borrowed = false;
+    std::unique_ptr<float[]> own_vectors;
+    std::unique_ptr<std::int64_t[]> own_keys;
+    std::unique_ptr<float[]> own_scales;
+    float* vectors;
+    std::int64_t* keys;
+    float* scales;                          // 1 / length of the vector, or 0 when that is beyond float
     std::unique_ptr<std::uint64_t[]> live;  // one bit per row
 };
 
 class Rows {
  public:
-    explicit Rows(std::size_t dim) noexcept : dim_(dim) {}
+    // floats: false when the vectors themselves are kept elsewhere, as codes.
+    explicit Rows(std::size_t dim, bool floats = true) noexcept : dim_(floats ? dim : 0) {}
     Rows(const Rows&) = delete;
     Rows& operator=(const Rows&) = delete;
     ~Rows();
@@ -38,11 +53,23 @@ class Rows {
     void give_back(Slot slot) noexcept { free_.push_back(slot); }
     void reserve_free(std::size_t more) { free_.reserve(free_.size() + more); }
 
-    float* vector(Slot slot) noexcept { return at(slot).vectors.get() + offset(slot) * dim_; }
-    const float* vector(Slot slot) const noexcept { return at(slot).vectors.get() + offset(slot) * dim_; }
+    bool has_floats() const noexcept { return dim_ != 0; }
+    // Uses the arrays of a file; every row is free until it is set live.
+    void borrow(const Saved& saved);
+
+    float* vector(Slot slot) noexcept { return at(slot).vectors + offset(slot) * dim_; }
+    const float* vector(Slot slot) const noexcept { return at(slot).vectors + offset(slot) * dim_; }
     std::int64_t key(Slot slot) const noexcept { return at(slot).keys[offset(slot)]; }
     std::int64_t& key(Slot slot) noexcept { return at(slot).keys[offset(slot)]; }
+    const std::int64_t* key_place(Slot slot) const noexcept { return at(slot).keys + offset(slot); }
+    const float* scale_place(Slot slot) const noexcept { return at(slot).scales + offset(slot); }
     float& scale(Slot slot) noexcept { return at(slot).scales[offset(slot)]; }
+    float scale(Slot slot) const noexcept { return at(slot).scales[offset(slot)]; }
+    bool is_live(Slot slot) const noexcept {
+        const Chunk& chunk = at(slot);
+        const std::size_t i = offset(slot);
+        return (chunk.live[i / 64] >> (i % 64) & 1) != 0;
+    }
     void set_live(Slot slot, bool live) noexcept;
 
     template <class Visit>
@@ -53,20 +80,38 @@ class Rows {
             visit(*chunk);
         }
     }
+    template <class Visit>
+    void each_live(Visit&& visit) const {
+        Slot first = 0;
+        each_chunk([&](const Chunk& chunk) {
+            for (std::size_t i = 0; i < chunk.rows; ++i) {
+                if ((chunk.live[i / 64] >> (i % 64) & 1) != 0) {
+                    visit(first + static_cast<Slot>(i));
+                }
+            }
+            first += static_cast<Slot>(chunk.rows);
+        });
+    }
     const Chunk& chunk_of(Slot slot) const noexcept { return at(slot); }
-    static std::size_t offset(Slot slot) noexcept;
+    static std::size_t offset(Slot slot) noexcept {
+        return slot < first_rows ? slot : slot - (first_rows << (number(slot) - 1));
+    }
 
     std::size_t used() const noexcept { return used_; }
+    std::size_t free() const noexcept { return free_.size(); }
     std::size_t bytes() const noexcept;
 
  private:
-    static constexpr std::size_t first_rows = 16;
-    static std::size_t number(Slot slot) noexcept;
+    static constexpr Slot first_rows = 16;
+    static std::size_t number(Slot slot) noexcept {
+        return slot < first_rows ? 0 : static_cast<std::size_t>(std::bit_width(slot / first_rows));
+    }
     Chunk& at(Slot slot) const noexcept { return *chunks_[number(slot)].load(std::memory_order_acquire); }
 
     std::size_t dim_;
     std::size_t used_ = 0;  // rows ever taken
     std::vector<Slot> free_;
+    std::vector<std::unique_ptr<Chunk>> retired_;   // copied chunks, which a reader may still look at
     std::array<std::atomic<Chunk*>, 29> chunks_{};  // set once each, by the writer, while others read
 };
 

@@ -33,7 +33,8 @@ Query::Query(Metric metric, const float* query, std::size_t dim)
 }
 
 float Query::finish(float raw, const float* vector, float scale) const noexcept {
-    if (!std::isfinite(raw) || (metric_ == Metric::cosine && scale == 0.0f)) {
+    const bool vanished = metric_ == Metric::l2 && raw < 1e-32f;
+    if (!std::isfinite(raw) || vanished || (metric_ == Metric::cosine && scale == 0.0f)) {
         return careful_distance(metric_, original_, vector, dim_);
     }
     switch (metric_) {
@@ -52,15 +53,31 @@ void Query::rows(const float* vectors, const float* scales, std::size_t count, f
     }
 }
 
-void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, Best& best) {
+void normalise(const float* vector, std::size_t dim, float* out) noexcept {
+    double square = 0.0;
+    for (std::size_t i = 0; i < dim; ++i) {
+        square += static_cast<double>(vector[i]) * vector[i];
+    }
+    const double inverse = square > 0.0 ? 1.0 / std::sqrt(square) : 0.0;
+    for (std::size_t i = 0; i < dim; ++i) {
+        out[i] = static_cast<float>(vector[i] * inverse);
+    }
+}
+
+void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, const Decode& decode, Best& best) {
     std::array<float, 64> distances;
+    std::vector<float> decoded(decode ? 64 * dim : 0);
     for (std::size_t base = 0; base < chunk.rows; base += 64) {
         // Runs of live rows: a row that is not live may be being written.
         for (std::uint64_t live = chunk.live[base / 64]; live != 0;) {
             const auto begin = static_cast<std::size_t>(std::countr_zero(live));
             const auto run = static_cast<std::size_t>(std::countr_one(live >> begin));
             const std::size_t first = base + begin;
-            query.rows(chunk.vectors.get() + first * dim, chunk.scales.get() + first, run, distances.data());
+            const float* rows = decode ? decoded.data() : chunk.vectors + first * dim;
+            for (std::size_t i = 0; decode && i < run; ++i) {
+                decode(first + i, decoded.data() + i * dim);
+            }
+            query.rows(rows, chunk.scales + first, run, distances.data());
             for (std::size_t i = 0; i < run; ++i) {
                 best.offer(distances[i], chunk.keys[first + i]);
             }

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <utility>
+#include <vector>
 
-#include "exact/index.hpp"
+#include "exact/hits.hpp"
+#include "exact/rows.hpp"
 
 namespace spell::exact {
 
@@ -65,6 +68,11 @@ class Query {
 // 1 / length, or 0 when the length or its inverse is not a normal float.
 float inverse_length(const float* vector, std::size_t dim) noexcept;
 
-void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, Best& best);
+// Brings a vector to unit length, whatever its length is.
+void normalise(const float* vector, std::size_t dim, float* out) noexcept;
+
+// decode writes the vector of the row of that number in the chunk; without it the rows hold their vectors.
+using Decode = std::function<void(std::size_t, float*)>;
+void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, const Decode& decode, Best& best);
 
 }  // namespace spell::exact

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmspell._core._codec import check as check
     from llmspell._core._codec import pack as pack
     from llmspell._core._codec import unpack as unpack
+    from llmspell._core._native import Filter as Filter
     from llmspell._core._native import Guard as Guard
     from llmspell._core._native import HashEmbedder as HashEmbedder
     from llmspell._core._native import Hits as Hits

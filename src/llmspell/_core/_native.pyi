@@ -3,11 +3,14 @@
 Any thread may call them; the GIL is released while they work.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_Scalar: TypeAlias = bool | int | float | str | list[str] | None
 
 def cpu() -> dict[str, bool | str]:
     """Return what the processor can do (a bool per feature) and the SIMD level `detected` and `active`."""
@@ -68,23 +71,87 @@ class Hits(NamedTuple):
     exhausted: bool
     visited: int
 
+class Filter:
+    """A condition on attributes, read once and used for many searches.
+
+    expr: `{field: value}`, `{field: [values]}` (one of them), `{field: {operator: value}}` with eq ne in nin gt gte lt
+    lte exists contains prefix, and the connectives and, or, not; each word may begin with `$`. A missing field matches
+    only ne, nin, exists false and not. At most 16 deep and 256 terms; anything else raises InvalidArgument.
+    """
+
+    def __init__(self, expr: Filter | Mapping[str, Any]) -> None: ...
+
 class VectorIndex:
-    """One namespace of vectors, searched exactly (recall 1).
+    """One namespace of vectors: searched exactly up to `exact_below` of them, by a graph above that.
 
     dim: 1 to 65 535. metric: cosine (cos), l2 (euclidean), ip (dot, inner_product, innerproduct), l1 (manhattan).
+    m: links of an element, 2 to 128 (twice that in the lowest layer). ef_construction: m to 10 000. quantization: f32,
+    or i8 (int8): one byte for a number, not under l1; keep_f32 keeps the vectors beside the bytes.
+    The same seed and the same calls give the same file and the same hits, for any number of threads.
     Any number of threads may search while others write: they see a vector before or after its replacement, never
     neither. A forked child cannot use it. Closed: ComponentError with code `closed`.
     """
 
     def __init__(
-        self, dim: int, metric: str = "cosine", *, max_elements: int = 1_000_000_000, name: str = ""
+        self,
+        dim: int,
+        metric: str = "cosine",
+        *,
+        m: int = 16,
+        ef_construction: int = 200,
+        ef_search: int = 50,
+        quantization: str = "f32",
+        keep_f32: bool = False,
+        max_elements: int = 1_000_000_000,
+        exact_below: int = 2048,
+        seed: int = 42,
+        name: str = "",
     ) -> None: ...
-    def add(self, keys: ArrayLike, vectors: ArrayLike, *, replace: bool = True) -> int:
+    def add(
+        self,
+        keys: ArrayLike,
+        vectors: ArrayLike,
+        *,
+        attrs: Sequence[Mapping[str, _Scalar] | None] | None = None,
+        threads: int = 1,
+        replace: bool = True,
+    ) -> int:
         """Add rows and return how many keys were new; all or nothing.
 
         keys: an int or int array (n,), at least 0. vectors: (n, dim), or (dim,) for one; converted to float32. The last
-        row of a repeated key wins. Raises NonFiniteValue, ZeroVector (cosine), DimensionMismatch, LimitExceeded, and
-        DuplicateKey when `replace` is off.
+        row of a repeated key wins. attrs: one mapping for each key; at most 64 names in the index, of at most 128
+        bytes, and strings of at most 4 KiB. threads: 1 to 256, 0 = all processors. Raises NonFiniteValue, ZeroVector
+        (cosine), DimensionMismatch, LimitExceeded, and DuplicateKey when `replace` is off.
+        """
+
+    def set_attrs(self, keys: ArrayLike, attrs: Sequence[Mapping[str, _Scalar]], *, merge: bool = True) -> int:
+        """Change attributes and return how many keys were there. merge: names not given stay as they are."""
+
+    def get_attrs(self, keys: ArrayLike) -> list[dict[str, _Scalar]]:
+        """Return the attributes that are not None; an unknown key raises NotFound."""
+
+    def compact(self) -> dict[str, int]:
+        """Free what removed vectors still hold; return removed, relinked, bytes_freed.
+
+        The graph goes when at most half of `exact_below` vectors live.
+        """
+
+    def save(self, path: str | PathLike[str], *, sync: bool = True, tag: bytes = b"") -> int:
+        """Write a file in place of the one of that name, at once, and return its size in bytes.
+
+        It holds nothing of removed vectors. sync: wait for the disk. tag: at most 4096 bytes for the caller. Raises
+        StorageFull or StorageFailure; the old file is then untouched.
+        """
+
+    @staticmethod
+    def open(
+        path: str | PathLike[str], *, mmap: bool = True, writable: bool = True, verify: str = "graph"
+    ) -> VectorIndex:
+        """Open a saved index, whatever the bytes of the file are.
+
+        mmap: share the pages of the file; what is changed is copied, the file never is. It must not be cut short while
+        it is open. verify: checksums of the header, of the graph as well, or full. Raises CorruptData with section and
+        offset, VersionMismatch or StorageFailure.
         """
 
     def remove(self, keys: ArrayLike) -> int:
@@ -94,11 +161,20 @@ class VectorIndex:
         """Remove everything."""
 
     def search(
-        self, query: ArrayLike, k: int = 10, *, allow: ArrayLike | None = None, threshold: float | None = None
+        self,
+        query: ArrayLike,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the word callers know
+        allow: ArrayLike | None = None,
+        threshold: float | None = None,
+        exact: bool = False,
     ) -> Hits:
-        """Return the k nearest vectors. allow: the only keys that may be found. threshold: the smallest score.
+        """Return the k nearest vectors; fewer only if no other passes.
 
-        query: (dim,) or (1, dim). k: 1 to 100 000.
+        query: (dim,) or (1, dim). k: 1 to 100 000. ef: candidates kept while walking, 1 to 100 000, at least k is
+        taken. allow: the only keys that may be found. threshold: the smallest score. exact: compare with all of them.
         """
 
     def search_many(
@@ -106,14 +182,20 @@ class VectorIndex:
         queries: ArrayLike,
         k: int = 10,
         *,
+        ef: int | None = None,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the word callers know
         allow: ArrayLike | None = None,
         threshold: float | None = None,
+        exact: bool = False,
         threads: int = 1,
     ) -> list[Hits]:
         """Search for each row of queries (q, dim). threads: 1 to 256, 0 = all processors."""
 
     def get(self, keys: ArrayLike) -> NDArray[np.float32]:
-        """Return the vectors as they were added, shape (n, dim); an unknown key raises NotFound."""
+        """Return the vectors as they were added, or as coded by i8 without keep_f32, shape (n, dim).
+
+        An unknown key raises NotFound.
+        """
 
     def contains(self, keys: ArrayLike) -> NDArray[np.bool_]:
         """Tell for each key whether it is live."""
@@ -122,7 +204,7 @@ class VectorIndex:
         """Return the live keys, ascending."""
 
     def stats(self) -> dict[str, int | float | str]:
-        """Return count, removed, mode, dim, metric, memory_bytes, searches, exact_scans, generation."""
+        """Return what the index holds and did: count, removed, mode, memory_bytes, levels, exact_scans and others."""
 
     def close(self) -> None:
         """Free the memory; later calls raise ComponentError with code `closed`."""
@@ -134,6 +216,10 @@ class VectorIndex:
     def metric(self) -> str: ...
     @property
     def mode(self) -> str: ...
+    @property
+    def quantization(self) -> str: ...
+    @property
+    def tag(self) -> bytes: ...
     @property
     def name(self) -> str: ...
 

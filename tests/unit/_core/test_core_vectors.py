@@ -236,9 +236,9 @@ def test_stats_count_what_happened():
     index.search(vectors[0])
     stats = index.stats()
     assert (stats["count"], stats["removed"], stats["mode"], stats["searches"]) == (8, 2, "exact", 1)
-    per_vector = (VectorIndex(37).stats()["memory_bytes"], filled(5000)[0].stats()["memory_bytes"])
+    per_vector = (VectorIndex(37).stats()["memory_bytes"], filled(2000)[0].stats()["memory_bytes"])
     assert per_vector[0] <= 4096
-    assert per_vector[1] - 5000 * 37 * 4 <= 5000 * 24 + 4096
+    assert per_vector[1] - 2000 * 37 * 4 <= 2000 * 24 + 4096
 
 
 def test_searches_see_every_key_exactly_once_while_a_writer_replaces():

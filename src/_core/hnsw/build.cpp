@@ -1,0 +1,214 @@
+// Insertion in rounds: every element of a round finds its neighbours in the graph as it was before the round and among
+// the elements of the round before it; then links back are written, list by list. Each list has one author and depends
+// on the round alone, so the graph is the same for any number of threads.
+#include <algorithm>
+#include <tuple>
+
+#include "base/parallel.hpp"
+#include "hnsw/graph.hpp"
+
+namespace spell::hnsw {
+
+struct Graph::Plan {
+    Slot slot;
+    std::size_t level;
+    std::vector<std::vector<Slot>> links;  // by layer
+};
+
+namespace {
+
+constexpr std::size_t round_size = 128;
+
+struct Back {
+    std::uint32_t level;
+    Slot target, from;
+
+    bool operator<(const Back& other) const noexcept {
+        return std::tie(level, target, from) < std::tie(other.level, other.target, other.from);
+    }
+};
+
+}  // namespace
+
+// Of the candidates, nearest first, those that are nearer to the element than to any already chosen: so links lead in
+// all directions.
+void Graph::select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const {
+    std::sort(candidates.begin(), candidates.end());
+    chosen.clear();
+    Measure measure(*this, rows_);
+    std::array<float, 8> distances;
+    for (const Near& candidate : candidates) {
+        if (chosen.size() == most) {
+            break;
+        }
+        measure.element(candidate.slot);
+        bool apart = true;
+        for (std::size_t first = 0; apart && first < chosen.size(); first += distances.size()) {
+            const std::size_t part = std::min(distances.size(), chosen.size() - first);
+            measure.many(chosen.data() + first, part, distances.data());
+            apart = std::none_of(distances.begin(), distances.begin() + static_cast<std::ptrdiff_t>(part),
+                                 [&](float distance) { return distance < candidate.distance; });
+        }
+        if (apart) {
+            chosen.push_back(candidate.slot);
+        }
+    }
+}
+
+void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const {
+    Measure measure(*this, rows_);
+    measure.element(plan.slot);
+    std::vector<float> distances(before.size());
+    std::vector<Slot> slots(before.size());
+    std::transform(before.begin(), before.end(), slots.begin(), [](const Plan& other) { return other.slot; });
+    measure.many(slots.data(), slots.size(), distances.data());
+    const Entry from = entry();
+    const std::size_t all = limit();
+    Near near{0.0f, 0};
+    if (from.slot < all) {
+        near = descend(measure, from, std::min<std::size_t>(plan.level, from.level), all);
+    }
+    std::vector<Near> candidates;
+    for (std::size_t level = plan.level + 1; level-- > 0;) {
+        candidates.clear();
+        if (from.slot < all && level <= from.level) {
+            scratch.visited.reset(all);
+            walk(measure, near, level, shape_.ef_construction, scratch);
+            near = scratch.pool.front();
+            std::copy_if(scratch.pool.begin(), scratch.pool.end(), std::back_inserter(candidates),
+                         [&](const Near& found) { return head(found.slot).dead == 0; });
+        }
+        for (std::size_t i = 0; i < before.size(); ++i) {
+            if (before[i].level >= level) {
+                candidates.push_back({distances[i], slots[i]});
+            }
+        }
+        select(candidates, shape_.m, plan.links[level]);
+    }
+}
+
+void Graph::add_links(Slot target, std::size_t level, std::span<const Slot> incoming) {
+    std::array<Slot, most_links> held;
+    const auto now = links(target, level, held);
+    std::vector<Slot> all(now.begin(), now.end());
+    for (const Slot slot : incoming) {
+        if (std::find(all.begin(), all.end(), slot) == all.end()) {
+            all.push_back(slot);
+        }
+    }
+    set_best(target, level, all);
+}
+
+void Graph::set_best(Slot target, std::size_t level, std::vector<Slot>& all) {
+    if (all.size() > room(level)) {
+        Measure measure(*this, rows_);
+        measure.element(target);
+        std::vector<float> distances(all.size());
+        measure.many(all.data(), all.size(), distances.data());
+        std::vector<Near> candidates;
+        candidates.reserve(all.size());
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            candidates.push_back({distances[i], all[i]});
+        }
+        select(candidates, room(level), all);
+    }
+    set_links(target, level, all);
+}
+
+void Graph::link_round(std::span<const Slot> fresh, std::int64_t threads) {
+    std::vector<Plan> plans;
+    plans.reserve(fresh.size());
+    for (const Slot slot : fresh) {
+        const std::size_t level = level_of(rows_.key(slot));
+        take_blocks(slot, level);
+        plans.push_back({slot, level, std::vector<std::vector<Slot>>(level + 1)});
+    }
+    const auto check = [](const Status& status) {
+        if (!status) {
+            throw std::bad_alloc();
+        }
+    };
+    check(in_parallel(plans.size(), threads, [&](std::size_t begin, std::size_t end) {
+        const auto scratch = scratches_.lend();
+        for (std::size_t i = begin; i < end; ++i) {
+            plan(plans[i], std::span(plans).first(i), *scratch);
+        }
+    }));
+    std::vector<Back> back;
+    for (const Plan& plan : plans) {
+        for (std::size_t level = 0; level <= plan.level; ++level) {
+            set_links(plan.slot, level, plan.links[level]);
+            for (const Slot target : plan.links[level]) {
+                back.push_back({static_cast<std::uint32_t>(level), target, plan.slot});
+            }
+        }
+    }
+    std::sort(back.begin(), back.end());
+    std::vector<std::size_t> starts;
+    for (std::size_t i = 0; i < back.size(); ++i) {
+        if (i == 0 || back[i].target != back[i - 1].target || back[i].level != back[i - 1].level) {
+            starts.push_back(i);
+        }
+    }
+    starts.push_back(back.size());
+    check(in_parallel(starts.size() - 1, threads, [&](std::size_t begin, std::size_t end) {
+        std::vector<Slot> incoming;
+        for (std::size_t i = begin; i < end; ++i) {
+            incoming.clear();
+            for (std::size_t j = starts[i]; j < starts[i + 1]; ++j) {
+                incoming.push_back(back[j].from);
+            }
+            add_links(back[starts[i]].target, back[starts[i]].level, incoming);
+        }
+    }));
+    Entry top = entry();
+    for (const Plan& plan : plans) {
+        if (top.slot == no_slot || plan.level > top.level) {
+            top = {plan.slot, static_cast<std::uint32_t>(plan.level)};
+        }
+    }
+    set_entry(top);
+}
+
+Status Graph::link(std::span<const Slot> fresh, std::int64_t threads) {
+    return guarded<Done>([&]() -> Status {
+        for (std::size_t begin = 0; begin < fresh.size(); begin += round_size) {
+            link_round(fresh.subspan(begin, std::min(round_size, fresh.size() - begin)), threads);
+        }
+        return Done{};
+    });
+}
+
+// What a dead neighbour led to takes its place, as far as there is room for it and it leads in another direction.
+bool Graph::mend(Slot slot) {
+    bool changed = false;
+    for (std::size_t level = 0; level <= head(slot).level; ++level) {
+        std::array<Slot, most_links> held, further;
+        const auto now = links(slot, level, held);
+        if (std::none_of(now.begin(), now.end(), [&](Slot next) { return head(next).dead != 0; })) {
+            continue;
+        }
+        std::vector<Slot> all;
+        for (const Slot next : now) {
+            if (head(next).dead == 0) {
+                all.push_back(next);
+            }
+        }
+        for (const Slot next : now) {
+            if (head(next).dead == 0) {
+                continue;
+            }
+            for (const Slot beyond : links(next, level, further)) {
+                if (beyond != slot && head(beyond).dead == 0 &&
+                    std::find(all.begin(), all.end(), beyond) == all.end()) {
+                    all.push_back(beyond);
+                }
+            }
+        }
+        set_best(slot, level, all);
+        changed = true;
+    }
+    return changed;
+}
+
+}  // namespace spell::hnsw

@@ -1,0 +1,365 @@
+// The reading half of Index: it chooses between a walk and a scan, and measures the best again on what is kept.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/parallel.hpp"
+#include "hnsw/index.hpp"
+
+namespace spell::hnsw {
+namespace {
+
+constexpr Error closed{Errc::closed, 0, 0, "index"};
+constexpr std::size_t least_measured = 32, sample = 512;
+
+std::optional<Error> bad_row(const float* row, std::size_t dim, std::size_t number, Metric metric) noexcept {
+    bool zero = true;
+    for (std::size_t i = 0; i < dim; ++i) {
+        if (!std::isfinite(row[i])) {
+            return Error{Errc::non_finite, static_cast<std::int64_t>(number), static_cast<std::int64_t>(i)};
+        }
+        zero = zero && row[i] == 0.0f;
+    }
+    if (zero && metric == Metric::cosine) {
+        return Error{Errc::zero_vector, static_cast<std::int64_t>(number)};
+    }
+    return std::nullopt;
+}
+
+bool allowed(const Search& how, std::int64_t key) {
+    return !how.allow || std::binary_search(how.allow->begin(), how.allow->end(), key);
+}
+
+}  // namespace
+
+void Index::copy_vector(Slot slot, float* out) const {
+    if (rows_->has_floats()) {
+        std::memcpy(out, std::as_const(*rows_).vector(slot), dim() * sizeof(float));
+    } else {
+        graph_->decode(slot, out);
+    }
+}
+
+float Index::distance_to(const Query& ready, Slot slot, std::vector<float>& space) const {
+    const float scale = std::as_const(*rows_).scale(slot);
+    const float* vector = nullptr;
+    if (rows_->has_floats()) {
+        vector = std::as_const(*rows_).vector(slot);
+    } else {
+        space.resize(dim());
+        graph_->decode(slot, space.data());
+        vector = space.data();
+    }
+    float distance = 0.0f;
+    ready.rows(vector, &scale, 1, &distance);
+    return distance;
+}
+
+exact::Decode Index::decoder(Slot first) const {
+    if (rows_->has_floats()) {
+        return {};
+    }
+    return [this, first](std::size_t i, float* out) { graph_->decode(first + static_cast<Slot>(i), out); };
+}
+
+Found Index::scan(const Query& ready, const Search& how, const Bound* bound) const {
+    Best best(static_cast<std::size_t>(how.k), how.threshold, metric());
+    std::int64_t visited = 0;
+    exact_scans_.fetch_add(1, std::memory_order_relaxed);
+    std::vector<float> space;
+    const auto measure = [&](Slot slot, std::int64_t key) {
+        best.offer(distance_to(ready, slot, space), key);
+        ++visited;
+    };
+    if (how.allow) {
+        for (const std::int64_t key : *how.allow) {
+            const Slot slot = map_.find(*rows_, key);
+            if (slot != no_slot && (bound == nullptr || bound->passes(slot))) {
+                measure(slot, key);
+            }
+        }
+    } else if (bound != nullptr) {
+        rows_->each_live([&](Slot slot) {
+            if (bound->passes(slot)) {
+                measure(slot, std::as_const(*rows_).key(slot));
+            }
+        });
+    } else {
+        Slot first = 0;
+        rows_->each_chunk([&](const exact::Chunk& chunk) {
+            exact::scan_chunk(chunk, ready, dim(), decoder(first), best);
+            first += static_cast<Slot>(chunk.rows);
+        });
+        visited = static_cast<std::int64_t>(map_.count());
+    }
+    return std::move(best).finish(visited);
+}
+
+// Whether so few elements pass that measuring just those is cheaper than walking among the others.
+bool Index::is_rare(const Search& how, const Bound* bound) const {
+    const std::size_t live = map_.count();
+    const auto enough = std::max(static_cast<std::size_t>(4 * how.k), live / 50);
+    if (how.allow && how.allow->size() < enough) {
+        return true;
+    }
+    if (bound == nullptr) {
+        return false;
+    }
+    const std::size_t slots = graph_->limit();
+    std::size_t seen = 0, passed = 0;
+    for (std::size_t i = 0; i < sample; ++i) {
+        const auto slot = static_cast<Slot>(slots * i / sample);
+        if (rows_->is_live(slot)) {
+            ++seen;
+            passed += bound->passes(slot) && allowed(how, std::as_const(*rows_).key(slot)) ? 1 : 0;
+        }
+    }
+    return seen == 0 || passed * live < enough * seen;
+}
+
+// None when it ends with fewer than k.
+std::optional<Found> Index::walk(const float* query, const Query& ready, const Search& how, const Bound* bound) const {
+    const auto lent = scratches_.lend();
+    Scratch& scratch = *lent;
+    const std::size_t slots = graph_->limit();
+    std::vector<bool> among;
+    if (how.allow) {
+        among.resize(slots);
+        for (const std::int64_t key : *how.allow) {
+            const Slot slot = map_.find(*rows_, key);
+            if (slot < slots) {
+                among[slot] = true;
+            }
+        }
+    }
+    const Graph::Passes passes = [&](Slot slot) {
+        return rows_->is_live(slot) && (!how.allow || among[slot]) && (bound == nullptr || bound->passes(slot));
+    };
+    Measure measure(*graph_, *rows_);
+    measure.query(query);
+    const auto k = static_cast<std::size_t>(how.k);
+    const std::size_t ef = std::max(k, how.ef == 0 ? options_.ef_search : static_cast<std::size_t>(how.ef));
+    const bool narrow = how.allow || bound != nullptr;
+    std::vector<Near>& pool = scratch.pool;
+    graph_->search(measure, ef, slots, narrow ? &passes : nullptr, scratch);
+    std::size_t visited = scratch.visited.count();
+    if (!narrow && slots != map_.count()) {
+        std::erase_if(pool, [&](const Near& near) { return !rows_->is_live(near.slot); });
+        if (pool.size() < std::min(ef, map_.count())) {
+            graph_->search(measure, ef, slots, &passes, scratch);
+            visited += scratch.visited.count();
+        }
+    }
+    const std::size_t measured = std::min(pool.size(), std::max(2 * k, least_measured));
+    // All rows at once would wait for each other in the queue to memory.
+    constexpr std::size_t ahead = 3;
+    const auto fetch = [&](std::size_t i) {
+        const float* row = std::as_const(*rows_).vector(pool[i].slot);
+        for (std::size_t j = 0; rows_->has_floats() && j < dim(); j += 16) {
+            __builtin_prefetch(row + j);
+        }
+    };
+    for (std::size_t i = 0; i < std::min(ahead, measured); ++i) {
+        fetch(i);
+    }
+    Best best(k, how.threshold, metric());
+    std::vector<float> space;
+    for (std::size_t i = 0; i < measured; ++i) {
+        if (i + ahead < measured) {
+            fetch(i + ahead);
+        }
+        best.offer(distance_to(ready, pool[i].slot, space), std::as_const(*rows_).key(pool[i].slot));
+    }
+    Found found = std::move(best).finish(static_cast<std::int64_t>(visited));
+    if (found.hits.size() < k) {
+        return std::nullopt;
+    }
+    found.exhausted = false;
+    return found;
+}
+
+Result<Found> Index::find(const float* query, const Search& how) const {
+    const Query ready(metric(), query, dim());
+    const auto lock = read();
+    if (closed_) {
+        return closed;
+    }
+    searches_.fetch_add(1, std::memory_order_relaxed);
+    std::optional<Bound> bound;
+    if (how.filter != nullptr) {
+        bound.emplace(*how.filter, columns_);
+    }
+    const Bound* const filter = bound ? &*bound : nullptr;
+    const bool small = map_.count() <= static_cast<std::size_t>(how.k);
+    if (how.exact || small || !graph_ || !graph_->linked || graph_->wild()) {
+        return scan(ready, how, filter);
+    }
+    if (!is_rare(how, filter)) {
+        if (auto found = walk(query, ready, how, filter)) {
+            return std::move(*found);
+        }
+    }
+    fallbacks_.fetch_add(1, std::memory_order_relaxed);
+    return scan(ready, how, filter);
+}
+
+Result<Found> Index::search(const float* query, const Search& how) const noexcept {
+    auto many = search_many(query, 1, how, 1);
+    return many ? Result<Found>(std::move(many.value().front())) : Result<Found>(many.error());
+}
+
+Result<std::vector<Found>> Index::search_many(const float* queries, std::size_t count, const Search& how,
+                                              std::int64_t threads) const noexcept {
+    return guarded<std::vector<Found>>([&]() -> Result<std::vector<Found>> {
+        if (how.k < 1 || how.k > 100000) {
+            return Error{Errc::invalid_argument, how.k, 0, "k", "1 to 100000"};
+        }
+        if (how.ef < 0 || how.ef > 100000) {
+            return Error{Errc::invalid_argument, how.ef, 0, "ef", "1 to 100000"};
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            if (const auto error = bad_row(queries + i * dim(), dim(), i, metric())) {
+                return *error;
+            }
+        }
+        Search with = how;
+        std::vector<std::int64_t> allowed;
+        if (how.allow) {
+            allowed.assign(how.allow->begin(), how.allow->end());
+            std::sort(allowed.begin(), allowed.end());
+            allowed.erase(std::unique(allowed.begin(), allowed.end()), allowed.end());
+            with.allow = allowed;
+        }
+        std::vector<Found> found(count);
+        std::atomic<bool> was_closed{false};
+        Status status = in_parallel(count, threads, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                auto one = find(queries + i * dim(), with);
+                if (one) {
+                    found[i] = std::move(one.value());
+                } else {
+                    was_closed = true;
+                }
+            }
+        });
+        if (!status) {
+            return status.error();
+        }
+        return was_closed ? Result<std::vector<Found>>(closed) : Result<std::vector<Found>>(std::move(found));
+    });
+}
+
+Status Index::get(std::span<const std::int64_t> keys, float* out) const noexcept {
+    const auto lock = read();
+    if (closed_) {
+        return closed;
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        const Slot slot = map_.find(*rows_, keys[i]);
+        if (slot == no_slot) {
+            return Error{Errc::not_found, keys[i], 0, "key"};
+        }
+        copy_vector(slot, out + i * dim());
+    }
+    return Done{};
+}
+
+Result<std::vector<Attrs>> Index::get_attrs(std::span<const std::int64_t> keys) const noexcept {
+    return guarded<std::vector<Attrs>>([&]() -> Result<std::vector<Attrs>> {
+        const auto lock = read();
+        if (closed_) {
+            return closed;
+        }
+        std::vector<Attrs> out;
+        for (const std::int64_t key : keys) {
+            const Slot slot = map_.find(*rows_, key);
+            if (slot == no_slot) {
+                return Error{Errc::not_found, key, 0, "key"};
+            }
+            out.push_back(columns_.get(slot));
+        }
+        return out;
+    });
+}
+
+Status Index::contains(std::span<const std::int64_t> keys, bool* out) const noexcept {
+    const auto lock = read();
+    if (closed_) {
+        return closed;
+    }
+    std::transform(keys.begin(), keys.end(), out, [&](std::int64_t key) { return map_.find(*rows_, key) != no_slot; });
+    return Done{};
+}
+
+Result<std::vector<std::int64_t>> Index::keys() const noexcept {
+    return guarded<std::vector<std::int64_t>>([&]() -> Result<std::vector<std::int64_t>> {
+        std::vector<std::int64_t> out;
+        {
+            const auto lock = read();
+            if (closed_) {
+                return closed;
+            }
+            out.reserve(map_.count());
+            rows_->each_live([&](Slot slot) { out.push_back(std::as_const(*rows_).key(slot)); });
+        }
+        std::sort(out.begin(), out.end());
+        return out;
+    });
+}
+
+std::string Index::tag() const {
+    const auto lock = read();
+    return tag_;
+}
+
+Result<Stats> Index::stats() const noexcept {
+    const std::lock_guard writing(writer_);
+    const auto lock = read();
+    if (closed_) {
+        return closed;
+    }
+    const std::size_t count = map_.count();
+    Stats now{};
+    now.count = count;
+    now.removed = rows_->used() - count;
+    now.bytes = sizeof(Index) + rows_->bytes() + map_.bytes() + columns_.bytes() + (graph_ ? graph_->bytes() : 0);
+    now.file_bytes = file_bytes_;
+    now.columns = columns_.count();
+    now.searches = searches_.load();
+    now.exact_scans = exact_scans_.load();
+    now.fallbacks = fallbacks_.load();
+    now.generation = generation_;
+    if (graph_ && graph_->linked) {
+        now.levels = graph_->entry().slot == no_slot ? 0 : graph_->entry().level + 1;
+        rows_->each_live(
+            [&](Slot slot) { now.max_degree = std::max<std::size_t>(now.max_degree, graph_->head(slot).count); });
+    }
+    return now;
+}
+
+bool Index::is_sound() const {
+    const std::lock_guard writing(writer_);
+    if (!graph_ || !graph_->linked) {
+        return true;
+    }
+    std::vector<bool> free(rows_->used(), true);
+    rows_->each_live([&](Slot slot) { free[slot] = false; });
+    for (const Slot slot : dead_) free[slot] = false;
+    for (const Slot slot : dying_) free[slot] = false;
+    std::array<Slot, Graph::most_links> held;
+    bool sound = graph_->entry().slot < free.size() && !free[graph_->entry().slot];
+    for (std::size_t i = 0; i < free.size(); ++i) {
+        const auto slot = static_cast<Slot>(i);
+        for (std::size_t level = 0; !free[i] && level <= graph_->head(slot).level; ++level) {
+            auto next = graph_->links(slot, level, held);
+            for (const Slot to : next) {
+                sound = sound && to != slot && !free[to] && graph_->head(to).level >= level;
+            }
+            std::sort(held.begin(), held.begin() + static_cast<std::ptrdiff_t>(next.size()));
+            sound = sound && std::adjacent_find(next.begin(), next.end()) == next.end();
+        }
+    }
+    return sound || map_.count() == 0;
+}
+
+}  // namespace spell::hnsw

@@ -1,0 +1,331 @@
+// Opening an index. The file may be anything: no number in it is used before it is checked.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/crc.hpp"
+#include "hnsw/file.hpp"
+#include "hnsw/index.hpp"
+
+namespace spell::hnsw {
+namespace {
+
+Error broken(const char* section, std::uint64_t offset) {
+    return {Errc::corrupt, static_cast<std::int64_t>(offset), 0, section};
+}
+
+// The bytes of a file: a private map, so that what is changed is copied page by page, or a copy.
+Status contents(const std::string& path, bool mapped, std::shared_ptr<void>& bytes, std::size_t& size) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return Error{Errc::io, errno, 0, "open"};
+    }
+    const std::shared_ptr<void> closing(nullptr, [fd](void*) { ::close(fd); });
+    struct stat found{};
+    if (::fstat(fd, &found) != 0) {
+        return Error{Errc::io, errno, 0, "open"};
+    }
+    size = static_cast<std::size_t>(found.st_size);
+    if (!S_ISREG(found.st_mode) || size < sizeof(file::Header)) {
+        return broken("header", S_ISREG(found.st_mode) ? size : 0);
+    }
+    if (mapped) {
+        void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+        if (at == MAP_FAILED) {
+            return Error{Errc::io, errno, 0, "open"};
+        }
+        bytes = std::shared_ptr<void>(at, [size](void* begin) { ::munmap(begin, size); });
+        return Done{};
+    }
+    bytes = std::shared_ptr<void>(std::aligned_alloc(64, (size + 63) / 64 * 64), [](void* begin) { std::free(begin); });
+    if (bytes == nullptr) {
+        return Error{Errc::out_of_memory};
+    }
+    for (std::size_t at = 0; at < size;) {
+        const ssize_t done = ::pread(fd, static_cast<char*>(bytes.get()) + at, size - at, static_cast<off_t>(at));
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done <= 0) {
+            return done < 0 ? Error{Errc::io, errno, 0, "open"} : broken("header", at);
+        }
+        at += static_cast<std::size_t>(done);
+    }
+    return Done{};
+}
+
+// Reads values from a section; after a step beyond its end everything is zero and `ok` is false.
+class Input {
+ public:
+    Input(const char* begin, std::size_t size) : at_(begin), left_(size) {}
+
+    template <class T>
+    T number() {
+        T value{};
+        if (take(sizeof(T))) {
+            std::memcpy(&value, at_ - sizeof(T), sizeof(T));
+        }
+        return value;
+    }
+    std::string text(std::size_t longest) {
+        const auto size = number<std::uint32_t>();
+        if (size > longest || !take(size)) {
+            ok = false;
+            return {};
+        }
+        return {at_ - size, size};
+    }
+    Value value() {
+        switch (number<std::uint8_t>()) {
+            case 1: return number<std::uint8_t>() != 0;
+            case 2: return number<std::int64_t>();
+            case 3: return number<double>();
+            case 4: return text(Columns::longest_text);
+            case 5: {
+                Texts items;
+                const auto count = number<std::uint32_t>();
+                ok = ok && count <= Columns::longest_list;
+                for (std::uint32_t i = 0; ok && i < count; ++i) {
+                    items.push_back(text(Columns::longest_text));
+                }
+                return items;
+            }
+            default: ok = false;
+        }
+        return {};
+    }
+    std::size_t left() const noexcept { return left_; }
+    bool ok = true;
+
+ private:
+    bool take(std::size_t count) {
+        ok = ok && count <= left_;
+        if (ok) {
+            at_ += count;
+            left_ -= count;
+        }
+        return ok;
+    }
+    const char* at_;
+    std::size_t left_;
+};
+
+}  // namespace
+
+class Loader {
+ public:
+    Loader(char* bytes, std::size_t size) : bytes_(bytes), size_(size) {}
+
+    Result<Options> header() {
+        std::memcpy(&header_, bytes_, sizeof(header_));
+        if (std::memcmp(header_.magic, "LSVX", 4) != 0) {
+            return broken("header", 0);
+        }
+        if (header_.format > file::format) {
+            return Error{Errc::version_mismatch, header_.format, file::format};
+        }
+        if (header_.crc != crc32c(bytes_, sizeof(header_) - sizeof(header_.crc)) || header_.format == 0) {
+            return broken("header", sizeof(header_) - sizeof(header_.crc));
+        }
+        Options options{};
+        options.dim = header_.dim;
+        options.metric = static_cast<Metric>(header_.metric);
+        options.max_elements = header_.max_elements;
+        options.m = header_.m;
+        options.ef_construction = header_.ef_construction;
+        options.ef_search = header_.ef_search;
+        options.int8 = header_.int8 != 0;
+        options.keep_f32 = (header_.flags & file::keeps_f32) != 0;
+        options.exact_below = header_.exact_below;
+        options.seed = header_.seed;
+        if (header_.metric > 3 || header_.slots >= no_slot || header_.tag_length > file::longest_tag ||
+            header_.section_count != file::sections || !options.check()) {
+            return broken("header", 0);
+        }
+        return options;
+    }
+
+    Status table(Verify verify) {
+        const std::size_t rows = file::sections * sizeof(file::Section);
+        if (header_.table_bytes < rows || header_.table_bytes > size_ - sizeof(header_) ||
+            crc32c(bytes_ + sizeof(header_), header_.table_bytes) != header_.table_crc) {
+            return broken("table", sizeof(header_));
+        }
+        std::memcpy(sections_.data(), bytes_ + sizeof(header_), rows);
+        std::size_t crcs = sizeof(header_) + rows;
+        const std::size_t end = sizeof(header_) + header_.table_bytes;
+        for (std::size_t id = 0; id < file::sections; ++id) {
+            const file::Section& found = sections_[id];
+            const std::size_t blocks = found.length / file::block + (found.length % file::block != 0 ? 1 : 0);
+            if (found.id != id || found.offset % 64 != 0 || found.offset > size_ ||
+                found.length > size_ - found.offset || found.crcs != blocks || blocks * 4 > end - crcs) {
+                return broken("table", sizeof(header_) + id * sizeof(file::Section));
+            }
+            const bool guide = id != file::vectors && id != file::columns;
+            // Attributes are read into memory at once, so they are checked at once.
+            if (verify == Verify::full || (verify == Verify::graph && guide) || id == file::columns ||
+                id == file::tag) {
+                if (const Status checked = check_blocks(id, crcs); !checked) {
+                    return checked;
+                }
+            }
+            crcs += blocks * 4;
+        }
+        return Done{};
+    }
+
+    Status fill(Index& index) {
+        const std::uint64_t slots = header_.slots;
+        const std::uint64_t floats = index.options_.floats() ? slots * header_.dim * sizeof(float) : 0;
+        const bool linked = (header_.flags & file::linked) != 0;
+        if (!fits(file::keys, slots * sizeof(std::int64_t)) || !fits(file::live, (slots + 7) / 8) ||
+            !fits(file::scales, slots * sizeof(float)) || !fits(file::vectors, floats) ||
+            !fits(file::tag, header_.tag_length)) {
+            return broken("table", sizeof(header_));
+        }
+        auto* keys = reinterpret_cast<std::int64_t*>(begin(file::keys));
+        auto* scales = reinterpret_cast<float*>(begin(file::scales));
+        auto* vectors = floats == 0 ? nullptr : reinterpret_cast<float*>(begin(file::vectors));
+        index.rows_->borrow({slots, vectors, keys, scales});
+        if (const Status done = fill_keys(index, keys); !done) {
+            return done;
+        }
+        if (linked || !index.options_.floats()) {
+            if (const Status done = fill_graph(index, linked); !done) {
+                return done;
+            }
+        }
+        index.generation_ = header_.generation;
+        index.tag_.assign(begin(file::tag), header_.tag_length);
+        index.file_bytes_ = size_;
+        return fill_columns(index);
+    }
+
+ private:
+    char* begin(std::size_t id) const { return bytes_ + sections_[id].offset; }
+    bool fits(std::size_t id, std::uint64_t length) const { return sections_[id].length == length; }
+
+    Status check_blocks(std::size_t id, std::size_t crcs) const {
+        const file::Section& section = sections_[id];
+        for (std::uint64_t at = 0, n = 0; at < section.length; at += file::block, ++n) {
+            std::uint32_t wanted = 0;
+            std::memcpy(&wanted, bytes_ + crcs + n * 4, 4);
+            if (crc32c(begin(id) + at, std::min<std::uint64_t>(file::block, section.length - at)) != wanted) {
+                return broken(file::names[id], section.offset + at);
+            }
+        }
+        return Done{};
+    }
+
+    Status fill_keys(Index& index, const std::int64_t* keys) const {
+        Rows& rows = *index.rows_;
+        const auto* live = reinterpret_cast<const std::uint8_t*>(begin(file::live));
+        const auto slots = static_cast<std::size_t>(header_.slots);
+        index.map_ = index.map_.grown(rows, slots);
+        rows.reserve_free(slots - std::min<std::size_t>(slots, header_.count));
+        for (std::size_t i = slots; i-- > 0;) {
+            const auto slot = static_cast<Slot>(i);
+            if ((live[i / 8] >> (i % 8) & 1) == 0) {
+                rows.give_back(slot);
+                continue;
+            }
+            if (keys[i] < 0 || index.map_.find(rows, keys[i]) != no_slot) {
+                return broken("keys", sections_[file::keys].offset + i * sizeof(std::int64_t));
+            }
+            index.map_.insert(keys[i], slot);
+            rows.set_live(slot, true);
+        }
+        if (index.map_.count() != header_.count) {
+            return broken("live", sections_[file::live].offset);
+        }
+        index.live_ = index.map_.count();
+        return Done{};
+    }
+
+    Status fill_graph(Index& index, bool linked) const {
+        if (!index.graph_) {
+            index.graph_ = index.make_graph();
+        }
+        Graph& graph = *index.graph_;
+        const std::uint64_t blocks = linked ? header_.blocks : 0;
+        if (!fits(file::records, header_.slots * graph.records().stride()) || blocks > header_.slots * 16 + 1 ||
+            !fits(file::upper, blocks * graph.upper().stride()) || (linked && blocks == 0)) {
+            return broken("table", sizeof(header_));
+        }
+        graph.records().borrow(reinterpret_cast<unsigned char*>(begin(file::records)), header_.slots);
+        graph.upper().borrow(reinterpret_cast<unsigned char*>(begin(file::upper)), blocks);
+        graph.set_limit(header_.slots);
+        graph.set_blocks(std::max<std::size_t>(1, blocks));
+        if ((header_.flags & file::wild) != 0) {
+            graph.set_wild();
+        }
+        if (linked && header_.count != 0 &&
+            (header_.entry >= header_.slots || header_.max_level > Graph::most_levels)) {
+            return broken("header", 0);
+        }
+        if (linked) {
+            graph.set_entry({header_.count == 0 ? no_slot : static_cast<Slot>(header_.entry), header_.max_level});
+        }
+        graph.linked = linked;
+        index.is_graph_ = linked;
+        return Done{};
+    }
+
+    Status fill_columns(Index& index) const {
+        Input in(begin(file::columns), sections_[file::columns].length);
+        while (in.ok && in.left() != 0) {
+            const auto slot = in.number<std::uint32_t>();
+            const auto count = in.number<std::uint32_t>();
+            in.ok = in.ok && slot < header_.slots && index.rows_->is_live(slot) && count <= Columns::most_columns;
+            Attrs attrs;
+            for (std::uint32_t i = 0; in.ok && i < count; ++i) {
+                std::string name = in.text(Columns::longest_name);
+                attrs.emplace_back(std::move(name), in.value());
+            }
+            in.ok = in.ok && index.columns_.fits(std::span(&attrs, 1));
+            if (in.ok) {
+                index.columns_.set(slot, attrs, false);
+            }
+        }
+        return in.ok ? Status(Done{}) : Status(broken("columns", sections_[file::columns].offset));
+    }
+
+    char* bytes_;
+    std::size_t size_;
+    file::Header header_{};
+    std::array<file::Section, file::sections> sections_{};
+};
+
+Result<std::unique_ptr<Index>> Index::open(const std::string& path, bool mapped, bool writable,
+                                           Verify verify) noexcept {
+    return guarded<std::unique_ptr<Index>>([&]() -> Result<std::unique_ptr<Index>> {
+        std::shared_ptr<void> bytes;
+        std::size_t size = 0;
+        if (const Status read = contents(path, mapped, bytes, size); !read) {
+            return read.error();
+        }
+        Loader loader(static_cast<char*>(bytes.get()), size);
+        const Result<Options> options = loader.header();
+        if (!options) {
+            return options.error();
+        }
+        if (const Status checked = loader.table(verify); !checked) {
+            return checked.error();
+        }
+        auto index = std::make_unique<Index>(options.value());
+        index->file_ = bytes;
+        index->writable_ = writable;
+        if (const Status filled = loader.fill(*index); !filled) {
+            return filled.error();
+        }
+        return index;
+    });
+}
+
+}  // namespace spell::hnsw

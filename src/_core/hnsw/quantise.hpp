@@ -1,0 +1,19 @@
+// Codes of one byte a number, with one scale for each vector.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace spell::hnsw {
+
+struct Coded {
+    float scale = 0.0f;
+    std::int32_t sum = 0;
+    std::int64_t squares = 0;
+    bool wild = false;  // so large or so small that distances of codes would overflow or vanish
+};
+
+// code: n numbers of -127 to 127.
+Coded quantise(const float* vector, std::size_t n, std::int8_t* code) noexcept;
+
+}  // namespace spell::hnsw
