@@ -24,15 +24,16 @@ class Converter:
     def __init__(self, make_function: Callable[[int], Any], function_type: type) -> None:
         self._make_function = make_function
         self._function_type = function_type
+        self._ext, self._default = self._from_ext, self._to_ext
 
     def decode(self, data: bytes) -> list[Any]:
         """Return the list of values in a packed array from Lua."""
-        values: list[Any] = unpack(data, limits=LIMITS, ext=self._from_ext)
+        values: list[Any] = unpack(data, limits=LIMITS, ext=self._ext)
         return values
 
     def encode(self, values: list[Any]) -> bytes:
         """Return the packed array of `values`; raises ValidationError for what has no Lua form."""
-        return pack(values, limits=LIMITS, default=self._to_ext)
+        return pack(values, limits=LIMITS, default=self._default)
 
     def _from_ext(self, code: int, data: bytes) -> Any:
         return self._make_function(int.from_bytes(data, "big"))

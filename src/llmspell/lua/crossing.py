@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CANCEL_WAIT = -1
 MANY_RELEASED = 512
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
 SWITCH = 0
 
 
@@ -127,7 +128,7 @@ class Crossing:
                 return b"E" + self.convert.encode([{"text": "stopped"}])
             method = self.methods[number]
             result = method.call(self.convert.decode(payload))
-            if hasattr(result, "__await__"):
+            if type(result) not in PLAIN and hasattr(result, "__await__"):
                 return self._begin(result)
             return self.answer(result)
         except BaseException as error:
