@@ -1,0 +1,192 @@
+"""Collections of a `Rag`: made, listed, counted, emptied, dropped; and which place is meant."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmspell.base.offload import offload
+from llmspell.errors import InvalidArgument
+from llmspell.rag import sessions, stats
+from llmspell.rag.embedding import Embedding
+from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
+from llmspell.vectors.catalog import Catalog
+from llmspell.vectors.records import Recorded
+
+if TYPE_CHECKING:
+    from llmspell import config as configuration
+    from llmspell.embedders._base import Embedder
+    from llmspell.vectors.collection import Collection
+
+METRICS = {"l2": "euclidean", "ip": "inner_product", "innerproduct": "inner_product", "l1": "manhattan"}
+KNOWN_METRICS = ("cosine", "euclidean", "inner_product", "manhattan")
+
+
+class Collections(Embedding):
+    """home: its `vectors/` holds the collections unless the configuration names a folder."""
+
+    def __init__(self, config: configuration.model.Rag, *, home: Path) -> None:
+        super().__init__(config)
+        storage = config.vector_storage
+        folder = Path(storage.persistence_path).expanduser() if storage.persistence_path else home / "vectors"
+        self._catalog = Catalog(
+            folder,
+            memory=storage.backend == "memory",
+            durability=storage.durability,
+            max_bytes=storage.max_memory_mb * 1_048_576,
+        )
+        self._counters: Counter[tuple[str, str, str]] = Counter()
+
+    def place(
+        self,
+        *,
+        collection: str | None = None,
+        scope: str | None = None,
+        scope_id: str | None = None,
+        tenant_id: str | None = None,
+        session_id: str | None = None,
+    ) -> Place:
+        """Return where documents are meant to be. The collection of a session is the session's scope."""
+        self._check_enabled()
+        text = scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id)
+        name = self.config.default_collection if collection is None else collection
+        session = session_of(name)
+        base = self._catalog.find(self.config.default_collection) if session is not None else None
+        if session is not None and base is not None and sessions.find(base, session) is not None:
+            if text not in ("global", f"session:{session}"):
+                raise InvalidArgument(
+                    f"the collection {name!r} belongs to session {session!r}", details={"name": "scope"}
+                )
+            return Place(self.config.default_collection, f"session:{session}")
+        return Place(name, text)
+
+    def _made(
+        self, name: str, *, embedder: str | None = None, dimensions: int | None = None, metric: str | None = None
+    ) -> tuple[Collection, Embedder, bool]:
+        """Return a collection, made when there is none, its embedder, and whether it is new."""
+        found = self._catalog.find(name)
+        if found is None:
+            chosen = self.embedder(embedder, dimensions)
+            recorded = Recorded(
+                embedder=chosen.name,
+                embedder_id=chosen.id,
+                dimensions=chosen.dim,
+                metric=metric or self.config.vector_storage.hnsw.metric,
+                created=time.time(),
+            )
+            return self._catalog.make(name, recorded), chosen, True
+        if metric is not None and metric != found.recorded.metric:
+            raise InvalidArgument(
+                f"the collection {name!r} exists with metric {found.recorded.metric}, not {metric}",
+                details={"name": "metric", "value": metric},
+            )
+        return found, self._collection_embedder(found, embedder, dimensions), False
+
+    def _count(self, where: Place, what: str, amount: int) -> None:
+        self._counters[where.collection, where.scope, what] += amount
+
+    def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
+        """Make a collection, or return the one that is there, which other settings refuse.
+
+        settings: metric, embedder, dimensions. Raises InvalidArgument, EmbedderMismatch.
+        """
+        self._check_enabled()
+        metric = settings.pop("metric", None)
+        metric = METRICS.get(str(metric), metric)
+        if metric is not None and metric not in KNOWN_METRICS:
+            raise InvalidArgument(
+                f"there is no metric {metric!r}; there are: {', '.join(KNOWN_METRICS)}",
+                details={"name": "metric", "value": metric, "allowed": list(KNOWN_METRICS)},
+            )
+        found, chosen, new = self._made(name, metric=metric, **settings)
+        return {
+            "name": name,
+            "embedder": chosen.name,
+            "dimensions": found.recorded.dimensions,
+            "created": new,
+            "metric": found.recorded.metric,
+        }
+
+    def list_collections(self) -> list[dict[str, Any]]:
+        """Return the collections with their settings and counts, by name; those of sessions are among them."""
+        self._check_enabled()
+        listed = []
+        for name in self._catalog.names():
+            found = self._catalog.find(name)
+            if found is None:
+                continue
+            counts = found.stats()
+            listed.append(stats.listed(name, found, counts))
+            if name == self.config.default_collection:
+                for session in sessions.names(found):
+                    counts = found.stats(f"session:{session}")
+                    listed.append(stats.listed(f"{SESSION_COLLECTION}{session}", found, counts))
+        return sorted(listed, key=lambda item: str(item["name"]))
+
+    async def drop_collection(self, name: str) -> int:
+        """Remove a collection; return how many vectors it had, 0 where there is none."""
+        where = self.place(collection=name)
+        if where.scope.startswith("session:"):
+            return self.cleanup_scope(where.scope)
+        return await offload(self._catalog.drop, name)
+
+    def get_stats(
+        self, scope: str | None = None, scope_id: str | None = None, *, collection: str | None = None
+    ) -> dict[str, Any]:
+        """Return counts of a scope, or of a whole collection when only that is named; unknown places give zeros.
+
+        A text that names a collection and no scope of the default one counts that collection.
+        """
+        self._check_enabled()
+        if collection is None and scope is not None and scope_id is None and not self._is_scope(scope):
+            collection, scope = scope, None
+        if scope is None and collection is None:
+            scope = "global"
+        where = self.place(collection=collection, scope=scope, scope_id=scope_id)
+        whole = scope is None and where.scope == "global"
+        found = self._catalog.find(where.collection)
+        counts: dict[str, Any] = {} if found is None else found.stats(None if whole else where.scope)
+        used = stats.used(self._counters, where, whole=whole)
+        return stats.counted(found, counts, used, self.config.embedding)
+
+    def _is_scope(self, text: str) -> bool:
+        if text == "global" or ":" in text:
+            return True
+        base = self._catalog.find(self.config.default_collection)
+        known = base is not None and scope_text(text) in base.scopes()
+        return known or (session_of(text) is None and self._catalog.find(text) is None)
+
+    def cleanup_scope(self, scope: str, scope_id: str | None = None) -> int:
+        """Remove a scope from every collection; return how many vectors went."""
+        return self.remove_scope(scope, scope_id)["vectors"]
+
+    def remove_scope(self, scope: str, scope_id: str | None = None) -> dict[str, int]:
+        """Remove a scope from every collection; return counts: documents, vectors, bytes."""
+        where = self.place(scope=scope, scope_id=scope_id)
+        total = {"documents": 0, "vectors": 0, "bytes": 0}
+        for name in self._catalog.names():
+            found = self._catalog.find(name)
+            if found is None:
+                continue
+            for what, amount in found.delete_scope(where.scope).items():
+                total[what] += amount
+            if where.scope.startswith("session:"):
+                sessions.remove(found, where.scope.partition(":")[2])
+        return total
+
+    def save(self) -> None:
+        """Put everything on the disk; collections in memory are written to the vectors folder."""
+        self._catalog.save()
+
+    def load(self) -> None:
+        """Take what the vectors folder holds into collections in memory."""
+        self._catalog.load()
+
+    def close(self) -> None:
+        """Forget sessions that do not persist and close the files. Safe to call twice."""
+        base = self._catalog.opened(self.config.default_collection)
+        if base is not None:
+            sessions.remove_passing(base)
+        self._catalog.close()

@@ -1,0 +1,76 @@
+"""Collections of sessions of a `Rag`: made, configured, looked up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from llmspell.errors import ConfigurationError, InvalidArgument
+from llmspell.rag import sessions
+from llmspell.rag.collections import Collections
+from llmspell.rag.place import SESSION_COLLECTION
+
+if TYPE_CHECKING:
+    from llmspell.rag.place import Place
+    from llmspell.vectors.collection import Collection
+
+
+class SessionCollections(Collections):
+    """Scopes `session:<id>` of the default collection, with a life and a limit. Their records: `sessions`."""
+
+    def _base(self) -> Collection:
+        return self._made(self.config.default_collection)[0]
+
+    def _session(self, where: Place) -> dict[str, Any]:
+        if not where.scope.startswith("session:"):
+            return {}
+        base = self._catalog.find(self.config.default_collection)
+        return (sessions.find(base, where.scope.partition(":")[2]) if base is not None else None) or {}
+
+    def create_session_collection(
+        self, session_id: str, ttl: float | None = sessions.DEFAULT_TTL_S, *, max_vectors: int | None = None
+    ) -> dict[str, Any]:
+        """Make the collection of a session. ttl: seconds, None for ever."""
+        self._check_enabled()
+        session, life = sessions.check_id(session_id), sessions.seconds(ttl, "ttl")
+        base = self._base()
+        old = sessions.find(base, session)
+        expires = None if life is None else time.time() + life
+        record = {**(old or {}), "ttl": life, "expires_at": expires, "max_vectors": _limit(max_vectors)}
+        sessions.write(base, session, record)
+        name = f"{SESSION_COLLECTION}{session}"
+        return {"session_id": session, "namespace": name, "name": name, **record, "created": old is None}
+
+    def configure_session(
+        self,
+        session_id: str,
+        *,
+        vector_ttl: float | None = sessions.DEFAULT_TTL_S,
+        auto_ingest: bool = False,
+        persist: bool = True,
+        max_vectors: int | None = None,
+    ) -> dict[str, Any]:
+        """Say how long vectors of a session live, how many there may be, and whether they outlive the process."""
+        self._check_enabled()
+        if auto_ingest:
+            raise ConfigurationError(
+                "auto_ingest is not available: ingest what the session needs with ingestSession",
+                details={"key": "auto_ingest"},
+            )
+        session = sessions.check_id(session_id)
+        base = self._base()
+        record = {
+            "vector_ttl": sessions.seconds(vector_ttl, "vector_ttl"),
+            "persist": bool(persist),
+            "max_vectors": _limit(max_vectors),
+        }
+        sessions.write(base, session, {**(sessions.find(base, session) or {}), **record})
+        return {"session_id": session, **record, "auto_ingest": False, "configured": True}
+
+
+def _limit(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgument(f"max_vectors is a whole number above 0, got {value!r}", details={"name": "max_vectors"})
+    return value
