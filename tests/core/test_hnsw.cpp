@@ -100,6 +100,16 @@ TEST(products_of_codes_agree_with_plain_arithmetic) {
 TEST(checksums_are_those_of_castagnoli) {
     CHECK(spell::crc32c("123456789", 9) == 0xE3069283u);
     CHECK(spell::crc32c("6789", 4, spell::crc32c("12345", 5)) == 0xE3069283u);
+    // Lengths about those that are read in three parts.
+    std::string bytes(30000, '\0');
+    std::mt19937 source(1);
+    for (char& byte : bytes) byte = static_cast<char>(source());
+    std::uint32_t plain = 0;
+    std::size_t done = 0;
+    for (const std::size_t size : {7u, 767u, 768u, 769u, 3 * 4096u - 1, 3 * 4096u, 3 * 4096u + 776u, 30000u}) {
+        for (; done < size; ++done) plain = spell::crc32c(&bytes[done], 1, plain);
+        CHECK(spell::crc32c(bytes.data(), size) == plain);
+    }
 }
 
 TEST(every_metric_finds_what_is_near_and_keeps_its_links_sound) {

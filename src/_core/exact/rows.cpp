@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <random>
 
 namespace spell::exact {
 
@@ -24,8 +25,20 @@ Chunk::Chunk(const Saved& saved, std::size_t first, std::size_t count, std::size
       scales(saved.scales + first),
       live(new std::uint64_t[(count + 63) / 64]()) {}
 
+namespace {
+
+// Drawn once in a process: keys come from strangers, who could choose them to fall on one place.
+const std::uint64_t secret = [] {
+    std::random_device random;
+    return static_cast<std::uint64_t>(random()) << 32 | random();
+}();
+
+}  // namespace
+
 std::size_t KeyMap::home(std::int64_t key) const noexcept {
-    const auto hash = static_cast<std::uint64_t>(key) * 0x9E3779B97F4A7C15ull;
+    std::uint64_t hash = static_cast<std::uint64_t>(key) ^ secret;
+    hash = (hash ^ (hash >> 32)) * 0x9E3779B97F4A7C15ull;
+    hash = (hash ^ (hash >> 29)) * 0xBF58476D1CE4E5B9ull;
     return static_cast<std::size_t>((hash ^ (hash >> 32)) & (slots_.size() - 1));
 }
 
@@ -49,6 +62,16 @@ void KeyMap::insert(std::int64_t key, Slot slot) noexcept {
     }
     slots_[i] = slot;
     ++count_;
+}
+
+bool KeyMap::try_insert(const Rows& rows, std::int64_t key, Slot slot) noexcept {
+    Slot& held = slots_[place(rows, key)];
+    if (held != no_slot) {
+        return false;
+    }
+    held = slot;
+    ++count_;
+    return true;
 }
 
 void KeyMap::assign(const Rows& rows, std::int64_t key, Slot slot) noexcept {

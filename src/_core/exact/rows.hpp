@@ -120,9 +120,10 @@ class Rows {
 class KeyMap {
  public:
     Slot find(const Rows& rows, std::int64_t key) const noexcept;
-    void insert(std::int64_t key, Slot slot) noexcept;                    // the key is absent and there is room
-    void assign(const Rows& rows, std::int64_t key, Slot slot) noexcept;  // the key is present
-    void erase(const Rows& rows, std::int64_t key) noexcept;              // the key is present
+    void insert(std::int64_t key, Slot slot) noexcept;                        // the key is absent and there is room
+    bool try_insert(const Rows& rows, std::int64_t key, Slot slot) noexcept;  // false when present; there is room
+    void assign(const Rows& rows, std::int64_t key, Slot slot) noexcept;      // the key is present
+    void erase(const Rows& rows, std::int64_t key) noexcept;                  // the key is present
 
     bool has_room(std::size_t more) const noexcept { return (count_ + more) * 4 <= slots_.size() * 3; }
     KeyMap grown(const Rows& rows, std::size_t more) const;

@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
 #include "base/crc.hpp"
+#include "base/parallel.hpp"
 #include "hnsw/file.hpp"
 #include "hnsw/index.hpp"
 
@@ -211,16 +213,29 @@ class Loader {
     char* begin(std::size_t id) const { return bytes_ + sections_[id].offset; }
     bool fits(std::size_t id, std::uint64_t length) const { return sections_[id].length == length; }
 
+    // The pages come faster when several threads ask for them, and one thread is not as fast as the memory.
     Status check_blocks(std::size_t id, std::size_t crcs) const {
+        constexpr std::uint64_t share = 1u << 22, most_threads = 8;
         const file::Section& section = sections_[id];
-        for (std::uint64_t at = 0, n = 0; at < section.length; at += file::block, ++n) {
-            std::uint32_t wanted = 0;
-            std::memcpy(&wanted, bytes_ + crcs + n * 4, 4);
-            if (crc32c(begin(id) + at, std::min<std::uint64_t>(file::block, section.length - at)) != wanted) {
-                return broken(file::names[id], section.offset + at);
+        std::atomic<std::uint64_t> bad{section.crcs};
+        const auto check = [&](std::size_t first, std::size_t end) {
+            for (std::uint64_t n = first; n < end; ++n) {
+                const std::uint64_t at = n * file::block;
+                std::uint32_t wanted = 0;
+                std::memcpy(&wanted, bytes_ + crcs + n * 4, 4);
+                if (crc32c(begin(id) + at, std::min<std::uint64_t>(file::block, section.length - at)) != wanted) {
+                    for (auto seen = bad.load(); n < seen && !bad.compare_exchange_weak(seen, n);) {
+                    }
+                    return;
+                }
             }
+        };
+        const std::uint64_t threads = std::clamp<std::uint64_t>(section.length / share, 1, most_threads);
+        if (const Status done = in_parallel(section.crcs, static_cast<std::int64_t>(threads), check); !done) {
+            return done;
         }
-        return Done{};
+        return bad == section.crcs ? Status(Done{})
+                                   : Status(broken(file::names[id], section.offset + bad * file::block));
     }
 
     Status fill_keys(Index& index, const std::int64_t* keys) const {
@@ -235,10 +250,9 @@ class Loader {
                 rows.give_back(slot);
                 continue;
             }
-            if (keys[i] < 0 || index.map_.find(rows, keys[i]) != no_slot) {
+            if (keys[i] < 0 || !index.map_.try_insert(rows, keys[i], slot)) {
                 return broken("keys", sections_[file::keys].offset + i * sizeof(std::int64_t));
             }
-            index.map_.insert(keys[i], slot);
             rows.set_live(slot, true);
         }
         if (index.map_.count() != header_.count) {
