@@ -213,6 +213,7 @@ class VectorStorage(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
     persistence_path: Annotated[str | None, doc("Folder of collections; default is vectors/ of home")] = None
     max_memory_mb: Annotated[int, doc("Loaded indexes; the least recently used leave first", gt=0)] = 500
+    max_open_tenants: Annotated[int, doc("Files of tenants open at once; others cost no memory", gt=0)] = 128
     durability: Annotated[Literal["none", "normal", "full"], doc("Durability of writes")] = "normal"
     hnsw: Hnsw = Hnsw()
 

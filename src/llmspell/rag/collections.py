@@ -36,6 +36,7 @@ class Collections(Embedding):
             memory=storage.backend == "memory",
             durability=storage.durability,
             max_bytes=storage.max_memory_mb * 1_048_576,
+            max_tenants=storage.max_open_tenants,
         )
         self._counters: Counter[tuple[str, str, str]] = Counter()
 
@@ -84,6 +85,11 @@ class Collections(Embedding):
             )
         return found, self._collection_embedder(found, embedder, dimensions), False
 
+    def _holder(self, where: Place, embedder: str | None, dimensions: int | None) -> tuple[Collection, Embedder]:
+        """Return the collection that a place writes to, made when there is none, and its embedder."""
+        main, chosen, _ = self._made(where.collection, embedder=embedder, dimensions=dimensions)
+        return self._catalog.make(where.collection, main.recorded, where.scope), chosen
+
     def _count(self, where: Place, what: str, amount: int) -> None:
         self._counters[where.collection, where.scope, what] += amount
 
@@ -117,8 +123,7 @@ class Collections(Embedding):
             found = self._catalog.find(name)
             if found is None:
                 continue
-            counts = found.stats()
-            listed.append(stats.listed(name, found, counts))
+            listed.append(stats.listed(name, found, self._catalog.stats(name)))
             if name == self.config.default_collection:
                 for session in sessions.names(found):
                     counts = found.stats(f"session:{session}")
@@ -147,7 +152,7 @@ class Collections(Embedding):
         where = self.place(collection=collection, scope=scope, scope_id=scope_id)
         whole = scope is None and where.scope == "global"
         found = self._catalog.find(where.collection)
-        counts: dict[str, Any] = {} if found is None else found.stats(None if whole else where.scope)
+        counts = self._catalog.stats(where.collection, None if whole else where.scope)
         used = stats.used(self._counters, where, whole=whole)
         return stats.counted(found, counts, used, self.config.embedding)
 
@@ -170,7 +175,7 @@ class Collections(Embedding):
             found = self._catalog.find(name)
             if found is None:
                 continue
-            for what, amount in found.delete_scope(where.scope).items():
+            for what, amount in self._catalog.drop_scope(name, where.scope).items():
                 total[what] += amount
             if where.scope.startswith("session:"):
                 sessions.remove(found, where.scope.partition(":")[2])

@@ -48,7 +48,7 @@ class Rag(SessionCollections):
         if on_error not in ("raise", "skip"):
             raise InvalidArgument(f"on_error is 'raise' or 'skip', got {on_error!r}", details={"name": "on_error"})
         made = recipe(self.config.chunking, chunking)
-        found, chosen, _ = await offload(lambda: self._made(where.collection, embedder=embedder, dimensions=dimensions))
+        found, chosen = await offload(self._holder, where, embedder, dimensions)
         session = self._session(where)
         running = Ingestion(
             found,
@@ -79,11 +79,12 @@ class Rag(SessionCollections):
         where = self.place(**{name: options.pop(name) for name in names if name in options})
         running = Retrieval(self.config.retrieval, where, query, **options)
         self._session(where)
-        found = self._catalog.find(where.collection)
+        main = self._catalog.find(where.collection)
+        found = main and self._catalog.find(where.collection, where.scope)
         chosen = (
             self.embedder(embedder, dimensions)
-            if found is None
-            else self._collection_embedder(found, embedder, dimensions)
+            if main is None
+            else self._collection_embedder(main, embedder, dimensions)
         )
         self._count(where, "searches_performed", 1)
         if running.uses_vectors:
@@ -105,7 +106,7 @@ class Rag(SessionCollections):
     def get(self, ident: str, **place: Any) -> dict[str, Any] | None:
         """Return a document with its text, or None."""
         where = self.place(**place)
-        found = self._catalog.find(where.collection)
+        found = self._catalog.find(where.collection, where.scope)
         return None if found is None else found.get(where.scope, ident)
 
     def list_documents(self, *, limit: int = 100, after: str | None = None, **place: Any) -> list[dict[str, Any]]:
@@ -115,14 +116,14 @@ class Rag(SessionCollections):
             raise InvalidArgument(
                 f"limit is a whole number from 1 to {documents.MAX_DOCUMENTS}", details={"name": "limit"}
             )
-        found = self._catalog.find(where.collection)
+        found = self._catalog.find(where.collection, where.scope)
         return [] if found is None else found.documents(where.scope, limit=limit, after=after)
 
     def update_metadata(self, ident: str, metadata: Any, *, merge: bool = True, **place: Any) -> bool:
         """Change metadata of a document, key by key unless `merge` is off; tell whether the document is there."""
         where = self.place(**place)
         given = documents.checked_metadata(metadata, f"document {ident}")
-        found = self._catalog.find(where.collection)
+        found = self._catalog.find(where.collection, where.scope)
         old = None if found is None else found.get(where.scope, ident)
         if found is None or old is None:
             return False
@@ -140,5 +141,5 @@ class Rag(SessionCollections):
         """Remove documents; return how many were there."""
         where = self.place(**place)
         listed = [ids] if isinstance(ids, str) else list(ids)
-        found = self._catalog.find(where.collection)
+        found = self._catalog.find(where.collection, where.scope)
         return 0 if found is None else await offload(found.delete, where.scope, listed)

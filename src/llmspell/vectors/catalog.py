@@ -1,24 +1,29 @@
-"""`Catalog`: the collections of a vectors folder, opened at first use."""
+"""`Catalog`: the collections of a vectors folder, opened at first use; every tenant has a file of its own in them."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import threading
-import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
-from llmspell.errors import InvalidArgument, NotFound, StorageFailure
-from llmspell.vectors import files
+from llmspell.errors import InvalidArgument, NotFound
+from llmspell.vectors import files, tenants
 from llmspell.vectors.collection import Collection
 
 if TYPE_CHECKING:
     from llmspell.vectors.records import Recorded
 
-FILE = "data.db"
+FILE = tenants.FILE
 MAX_FOLDER = 200
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
+_COUNTS = ("documents", "chunks", "vectors", "bytes", "scopes", "memory_bytes")
+Key = tuple[str, str]
 
 
 def folder_name(name: str) -> str:
@@ -46,43 +51,122 @@ def _name(folder: str) -> str:
 
 
 class Catalog:
-    """Collections by name. folder: where their folders are. memory: keep them in memory until `save`."""
+    """Collections by name. folder: where their folders are. memory: keep them in memory until `save`.
 
-    def __init__(self, folder: Path, *, memory: bool, durability: str, max_bytes: int) -> None:
+    max_tenants: files of tenants that are open at once; the least recently used are closed, and cost nothing then.
+    """
+
+    def __init__(self, folder: Path, *, memory: bool, durability: str, max_bytes: int, max_tenants: int = 128) -> None:
         self.folder = folder
         self._memory = memory
         self._durability = durability
         self._max_bytes = max_bytes
+        self._max_tenants = max_tenants
         self._opened: dict[str, Collection] = {}
-        self._lock = threading.Lock()  # protects _opened
+        self._awake: OrderedDict[Key, Collection] = OrderedDict()  # tenants with an open file, by last use
+        self._known: WeakValueDictionary[Key, Collection] = WeakValueDictionary()  # tenants anybody holds
+        self._lock = threading.Lock()  # protects the tables
+        self._bin = folder / ".gone"
+        if not memory and self._bin.is_dir():  # a removal was interrupted
+            shutil.rmtree(self._bin, ignore_errors=True)
 
     def _file(self, name: str) -> Path:
         return self.folder / folder_name(name) / FILE
 
-    def find(self, name: str) -> Collection | None:
-        """Return a collection, or None where there is none."""
+    def find(self, name: str, scope: str = "global") -> Collection | None:
+        """Return the collection that holds a scope, or None where there is none."""
+        if tenants.is_tenant(scope) and not self._memory:
+            found = self._find_tenant(name, scope)
+            if found is not None:
+                return found
+            main = self.find(name)  # stores made before tenants had files of their own
+            return main if main is not None and main.holds(scope) else None
         file = self._file(name)
         with self._lock:
             known = self._opened.get(name)
-            if known is not None or self._memory or not file.exists() or not file.stat().st_size:
+            if known is not None or self._memory or not tenants.holds(file):
                 return known
             try:
                 return self._open(name, str(file), None)
             except NotFound:
                 return None
 
+    def _find_tenant(self, name: str, scope: str) -> Collection | None:
+        key = (name, scope)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None and known.is_current():
+                self._use(key, known)
+                return known
+            file = tenants.file_of(self.folder / folder_name(name), scope)
+            if known is not None:
+                self._forget(key, known)
+            if not tenants.holds(file):
+                return None
+            try:
+                found = self._open_tenant(key, file, None)
+            except NotFound:
+                return None
+        self._let_rest()
+        return found
+
+    def _open_tenant(self, key: Key, file: Path, recorded: Recorded | None) -> Collection:
+        found = Collection(
+            key[0], str(file), recorded=recorded, durability=self._durability, max_bytes=self._max_bytes, scope=key[1]
+        )
+        found.on_wake = partial(self._use, key)
+        self._known[key] = found
+        self._use(key, found)
+        return found
+
+    def _use(self, key: Key, found: Collection) -> None:
+        # Single steps of an OrderedDict are atomic: a collection that wakes tells so without our lock.
+        self._awake[key] = found
+        self._awake.move_to_end(key)
+
+    def _forget(self, key: Key, found: Collection) -> None:
+        self._awake.pop(key, None)
+        self._known.pop(key, None)
+        found.close()
+
+    def _let_rest(self) -> None:
+        """Close the tenants that were not used for longest; those in use just now stay."""
+        for _ in range(len(self._awake) - self._max_tenants):
+            try:
+                key, found = self._awake.popitem(last=False)
+            except KeyError:
+                return
+            if not found.rest():
+                self._use(key, found)
+
     def opened(self, name: str) -> Collection | None:
         """Return a collection if it is in use already."""
         return self._opened.get(name)
 
-    def make(self, name: str, recorded: Recorded) -> Collection:
-        """Return a collection, made with `recorded` when there is none."""
-        found = self.find(name)
+    def make(self, name: str, recorded: Recorded, scope: str = "global") -> Collection:
+        """Return the collection that holds a scope, made with `recorded` when there is none.
+
+        A tenant's is made as the collection itself was.
+        """
+        found = self.find(name, scope)
         if found is not None:
             return found
+        if tenants.is_tenant(scope) and not self._memory:
+            return self._make_tenant(name, scope, self.make(name, recorded).recorded)
         file = self._file(name)
         with self._lock:
             return self._opened.get(name) or self._open(name, files.MEMORY if self._memory else str(file), recorded)
+
+    def _make_tenant(self, name: str, scope: str, recorded: Recorded) -> Collection:
+        file = tenants.file_of(self.folder / folder_name(name), scope)
+        with self._lock:
+            known = self._known.get((name, scope))
+            if known is not None and known.is_current():
+                return known
+            tenants.label(file, scope)
+            found = self._open_tenant((name, scope), file, recorded)
+        self._let_rest()
+        return found
 
     def _open(self, name: str, path: str, recorded: Recorded | None) -> Collection:
         found = Collection(name, path, recorded=recorded, durability=self._durability, max_bytes=self._max_bytes)
@@ -98,27 +182,68 @@ class Catalog:
 
     def _files(self) -> list[Path]:
         # A dot is in no name: such a folder is one whose removal was interrupted.
-        return [file for file in self.folder.glob(f"*/{FILE}") if "." not in file.parent.name and file.stat().st_size]
+        return [file for file in self.folder.glob(f"*/{FILE}") if "." not in file.parent.name and tenants.holds(file)]
+
+    def scopes(self, name: str) -> list[str]:
+        """Return the scopes of a collection that hold something, tenants among them, sorted."""
+        main = self.find(name)
+        own = [] if main is None else main.scopes()
+        apart = [] if self._memory else tenants.listed(self.folder / folder_name(name))
+        return sorted({*own, *apart})
+
+    def stats(self, name: str, scope: str | None = None) -> dict[str, Any]:
+        """Return counts as `Collection.stats` does, of a scope or of all; zeros where there is none."""
+        total: dict[str, Any] = {**dict.fromkeys(_COUNTS, 0), "last_ingest_at": None}
+        if scope is not None:
+            found = self.find(name, scope)
+            return total if found is None else found.stats(scope)
+        for found in self._every(name):
+            counts = found.stats()
+            for what in _COUNTS:
+                total[what] += counts[what]
+            times = [at for at in (total["last_ingest_at"], counts["last_ingest_at"]) if at is not None]
+            total["last_ingest_at"] = max(times, default=None)
+        return total
+
+    def _every(self, name: str) -> Iterator[Collection]:
+        """Yield the collection and those of its tenants, one after the other."""
+        main = self.find(name)
+        if main is not None:
+            yield main
+        if not self._memory:
+            for scope in tenants.listed(self.folder / folder_name(name)):
+                found = self._find_tenant(name, scope)
+                if found is not None:
+                    yield found
+
+    def drop_scope(self, name: str, scope: str) -> dict[str, int]:
+        """Remove a scope with all in it, a tenant with its file; return counts: documents, vectors, bytes."""
+        found = self.find(name, scope)
+        if found is None:
+            return {"documents": 0, "vectors": 0, "bytes": 0}
+        if found is self._opened.get(name):
+            return found.delete_scope(scope)
+        counts = found.stats(scope)
+        with self._lock:
+            self._forget((name, scope), found)
+            tenants.discard(Path(found.path).parent, self._bin)
+        return {what: int(counts[what]) for what in ("documents", "vectors", "bytes")}
 
     def drop(self, name: str) -> int:
-        """Remove a collection with its file; return how many vectors it had, 0 where there is none."""
+        """Remove a collection with its files; return how many vectors it had, 0 where there is none."""
         found = self.find(name)
         if found is None:
             return 0
-        vectors = int(found.stats()["vectors"])
+        vectors = int(self.stats(name)["vectors"])
         with self._lock:
             self._opened.pop(name, None)
-        found.close()
-        folder = self._file(name).parent
-        if folder.is_dir():
-            doomed = folder.with_name(f"{folder.name}.gone-{time.time_ns()}")
-            try:
-                folder.rename(doomed)
-                shutil.rmtree(doomed)
-            except OSError as error:
-                raise StorageFailure(
-                    f"cannot remove {folder}: {error.strerror}", details={"path": str(folder), "errno": error.errno}
-                ) from error
+            found.close()
+            for key, tenant in list(self._known.items()):
+                if key[0] == name:
+                    self._forget(key, tenant)
+            folder = self._file(name).parent
+            if folder.is_dir():
+                tenants.discard(folder, self._bin)
         return vectors
 
     def save(self) -> None:
@@ -127,6 +252,8 @@ class Catalog:
             found.save()
             if self._memory:
                 found.copy_to(str(self._file(name)))
+        for found in list(self._awake.values()):
+            found.save()
 
     def load(self) -> None:
         """Take what the folder holds; only collections in memory can differ from it."""
@@ -137,13 +264,18 @@ class Catalog:
             with self._lock:
                 found = self._opened.get(name)
                 if found is None:
-                    recorded = Collection(name, str(file)).recorded
+                    source = Collection(name, str(file))
+                    recorded = source.recorded
+                    source.close()
                     found = self._open(name, files.MEMORY, recorded)
             found.copy_from(str(file))
 
     def close(self) -> None:
         """Close all collections."""
         with self._lock:
-            opened, self._opened = self._opened, {}
-        for found in opened.values():
+            opened, self._opened = list(self._opened.values()), {}
+            opened += list(self._known.values())
+            self._awake.clear()
+            self._known.clear()
+        for found in opened:
             found.close()

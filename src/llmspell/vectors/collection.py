@@ -6,17 +6,19 @@ documents only. Scopes never see each other: every statement names one.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from llmspell.errors import ComponentError, CorruptData, DimensionMismatch
-from llmspell.vectors import files, lexical
+from llmspell.errors import ComponentError, CorruptData, DimensionMismatch, InvalidScope, NotFound
+from llmspell.vectors import files, lexical, tenants
 from llmspell.vectors.indexes import Indexes
 from llmspell.vectors.searching import search
 
@@ -32,7 +34,8 @@ _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunk
 class Collection:
     """One collection. path: of its file, or `:memory:`. recorded: what a new one is made with; None opens an old one.
 
-    Any thread may call it. Raises CorruptData, StorageFull, StorageFailure, VersionMismatch.
+    scope: the only one of the file, when it is that of a tenant. Any thread may call it. Raises CorruptData,
+    StorageFull, StorageFailure, VersionMismatch.
     """
 
     def __init__(
@@ -43,44 +46,86 @@ class Collection:
         recorded: Recorded | None = None,
         durability: str = "normal",
         max_bytes: int = 1 << 29,
+        scope: str | None = None,
     ) -> None:
         self.name = name
         self.path = path
+        self._only = scope
+        self._durability = durability
+        self._max_bytes = max_bytes
+        self._closed = False
         self._lock = threading.RLock()  # protects the connection and the indexes; reentrant for nested transactions
-        self._connection: sqlite3.Connection | None = files.connect(path, durability)
-        try:
-            self.recorded = files.record(self._connection, path, recorded)
-        except BaseException:
-            self._connection.close()
-            raise
-        self._indexes = Indexes(
-            self._connection, dim=self.recorded.dimensions, metric=self.recorded.metric, max_bytes=max_bytes
+        self._connection: sqlite3.Connection | None = None
+        self.on_wake: Callable[[Collection], object] | None = (
+            None  # told, under the lock, that a resting collection is in use
         )
+        self._connect(recorded)
+
+    def _connect(self, recorded: Recorded | None) -> None:
+        if self._only is not None and recorded is None and not tenants.holds(Path(self.path)):
+            raise NotFound(f"{self.path} is gone", details={"path": self.path})
+        page_bytes = None if self._only is None else tenants.PAGE_BYTES
+        connection = files.connect(self.path, self._durability, page_bytes=page_bytes)
+        try:
+            self.recorded = files.record(connection, self.path, recorded, self._only)
+            self._file = None if self.path == files.MEMORY else os.stat(self.path).st_ino
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._indexes = Indexes(
+            connection, dim=self.recorded.dimensions, metric=self.recorded.metric, max_bytes=self._max_bytes
+        )
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return the connection; a collection that rests is opened again."""
+        if self._connection is None:
+            if self._closed:
+                raise ComponentError(f"the collection {self.name!r} is closed", code="closed")
+            self._connect(None)
+            if self.on_wake is not None:
+                self.on_wake(self)
+        assert self._connection is not None
+        return self._connection
 
     @contextmanager
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
         """Give the connection inside a transaction; what an error interrupts is rolled back."""
         with self._lock, files.translated(self.path):
-            connection = self._connection
-            if connection is None:
-                raise ComponentError(f"the collection {self.name!r} is closed", code="closed")
+            connection = self._connected()
             if connection.in_transaction:
                 yield connection
                 return
             self._indexes.refresh()
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
-                yield connection
+                with files.transaction(connection, write=write):
+                    yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
                 self._indexes.clear()
                 raise
-            try:
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
+
+    def is_current(self) -> bool:
+        """Tell whether the file is still the one that was opened: another process may have removed it."""
+        try:
+            return self._file is None or (not self._closed and os.stat(self.path).st_ino == self._file)
+        except OSError:
+            return False
+
+    def rest(self) -> bool:
+        """Close the file until the next use, if nothing is using it now; tell whether it is closed."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._connection is not None and self.path != files.MEMORY:
+                if self._connection.in_transaction:
+                    return False
                 self._indexes.clear()
-                raise
+                with files.translated(self.path):
+                    self._connection.close()
+                self._connection = None
+            return True
+        finally:
+            self._lock.release()
 
     def _scope(self, connection: sqlite3.Connection, scope: str) -> int | None:
         row = connection.execute("SELECT id FROM scopes WHERE name = ?", (scope,)).fetchone()
@@ -127,6 +172,11 @@ class Collection:
 
     def put(self, scope: str, entries: Sequence[Stored]) -> None:
         """Store documents, all or none; one with a known id replaces the old one. Raises DimensionMismatch."""
+        if self._only not in (None, scope):
+            raise InvalidScope(
+                f"this file holds the scope {self._only!r} alone",
+                details={"scope": scope, "rule": "the scope of the file"},
+            )
         for entry in entries:
             if entry.vectors.shape != (len(entry.parts), self.recorded.dimensions):
                 raise DimensionMismatch(
@@ -291,6 +341,11 @@ class Collection:
                 return [], True, {}
             return search(connection, self._indexes, number, query)
 
+    def holds(self, scope: str) -> bool:
+        """Tell whether a scope was ever written here."""
+        with self._open(write=False) as connection:
+            return self._scope(connection, scope) is not None
+
     def scopes(self) -> list[str]:
         """Return the scopes that hold something, sorted."""
         with self._open(write=False) as connection:
@@ -368,6 +423,7 @@ class Collection:
     def close(self) -> None:
         """Close the file. Safe to call twice."""
         with self._lock:
+            self._closed = True
             if self._connection is not None:
                 self._indexes.clear()
                 self._connection.close()
