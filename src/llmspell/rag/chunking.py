@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmspell._core import count_tokens
 from llmspell.errors import InvalidArgument
-from llmspell.rag.chunkers import cut_text
+from llmspell.rag.chunkers import cut_text, known_strategy
 from llmspell.rag.chunkers._base import Options
 from llmspell.rag.results import Chunk
 from llmspell.vectors.records import Part
@@ -39,7 +39,7 @@ def recipe(config: Chunking, given: Mapping[str, Any] | None) -> Recipe:
             f"chunking: unknown setting {unknown[0]!r}; there are: strategy, {', '.join(SIZES)}",
             details={"name": "chunking", "value": unknown[0]},
         )
-    sizes = {name: _whole(name, stated.get(name, getattr(config, name))) for name in SIZES}
+    sizes: dict[str, Any] = {name: _whole(name, stated.get(name, getattr(config, name))) for name in SIZES}
     if sizes["chunk_size"] < 1:
         raise InvalidArgument("chunking: chunk_size must be at least 1", details={"name": "chunk_size"})
     if "overlap" not in stated and sizes["overlap"] >= sizes["chunk_size"]:
@@ -49,7 +49,8 @@ def recipe(config: Chunking, given: Mapping[str, Any] | None) -> Recipe:
             f"chunking: overlap {sizes['overlap']} must be less than chunk_size {sizes['chunk_size']}",
             details={"name": "overlap", "value": sizes["overlap"]},
         )
-    return Recipe(str(stated.get("strategy", config.strategy)), Options(**sizes))
+    strategy = stated.get("strategy", config.strategy)
+    return Recipe(known_strategy(strategy), Options(**sizes))
 
 
 def _whole(name: str, value: Any) -> int:
@@ -59,18 +60,19 @@ def _whole(name: str, value: Any) -> int:
     return number
 
 
-def parts(text: str, made: Recipe) -> list[Part]:
-    """Return the chunks of a text to store."""
+def parts(text: str, made: Recipe, name: str = "") -> list[Part]:
+    """Return the chunks of a text to store. name: of its file or language, which tells how code is cut."""
+    options = made.options._replace(name=name)
     return [
         Part(text[span.start : span.end], span.start, count_tokens(text[span.start : span.end]), span.metadata)
-        for span in cut_text(text, made.strategy, made.options)
+        for span in cut_text(text, made.strategy, options)
     ]
 
 
-def chunks(text: str, made: Recipe) -> list[Chunk]:
+def chunks(text: str, made: Recipe, name: str = "") -> list[Chunk]:
     """Return the chunks of a text with all their places."""
     found, at_char, at_byte = [], 0, 0
-    for index, part in enumerate(parts(text, made)):
+    for index, part in enumerate(parts(text, made, name)):
         at_byte += (
             len(text[at_char : part.start].encode())
             if part.start >= at_char

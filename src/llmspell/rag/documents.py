@@ -59,7 +59,7 @@ def read(given: Any, position: int) -> Document:
     from llmspell.base.ids import uuid4
 
     if isinstance(given, str):
-        _check_text(given, position)
+        check_text(given, f"document {position}: its text")
         return Document(id=uuid4(), text=given, metadata={})
     if not isinstance(given, Mapping):
         raise ValidationError(f"document {position}: expected a text or a table, got {type(given).__name__}")
@@ -68,7 +68,7 @@ def read(given: Any, position: int) -> Document:
         raise ValidationError(
             f"document {position} has no text: expected a string in 'content' or 'text'", details={"document": position}
         )
-    _check_text(text, position)
+    check_text(text, f"document {position}: its text")
     metadata = checked_metadata(given.get("metadata"), f"document {position}")
     times = {**metadata, **given}
     source = given.get("source")
@@ -84,12 +84,13 @@ def read(given: Any, position: int) -> Document:
     )
 
 
-def _check_text(text: str, position: int) -> None:
+def check_text(text: str, what: str) -> None:
+    """Raise ValidationError for a text that UTF-8 cannot write."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValidationError(
-            f"document {position}: its text is no valid Unicode", details={"document": position}
+            f"{what} is no valid Unicode at character {error.start}", details={"offset": error.start}
         ) from error
 
 

@@ -153,7 +153,7 @@ class Ingestion:
                 self._unchanged += 1
                 continue
             fresh.append((document, digest))
-            pieces.append(chunking.parts(document.text, self._recipe))
+            pieces.append(chunking.parts(document.text, self._recipe, document.source or ""))
         return fresh, pieces
 
     async def _embed(self, texts: list[str]) -> Any:

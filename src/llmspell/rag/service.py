@@ -99,9 +99,15 @@ class Rag(SessionCollections):
         """Return documents with the text of those that have a `path`; access: a `security.FileAccess`."""
         return folders.expanded(given, access, extra_roots=extra_roots)
 
-    def chunk(self, text: str, **given: Any) -> list[Chunk]:
-        """Return the chunks of a text; given: strategy, chunk_size, overlap, min_chunk_size, max_chunk_size."""
-        return chunks(text, recipe(self.config.chunking, given))
+    def chunk(self, text: str, *, name: str = "", **given: Any) -> list[Chunk]:
+        """Return the chunks of a text. name: of its file or language, for code.
+
+        given: strategy, chunk_size, overlap, min_chunk_size, max_chunk_size. Raises InvalidArgument.
+        """
+        if not isinstance(text, str):
+            raise InvalidArgument(f"a text to cut is a string, not {type(text).__name__}", details={"name": "text"})
+        documents.check_text(text, "the text")
+        return chunks(text, recipe(self.config.chunking, given), name)
 
     def get(self, ident: str, **place: Any) -> dict[str, Any] | None:
         """Return a document with its text, or None."""

@@ -6,6 +6,8 @@ from llmspell.base.registry import Registry, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from llmspell.rag.chunkers._base import Options, Span
 
 ALIASES = {"sliding": "sliding-window", "semantic": "recursive", "none": "none-"}
@@ -17,20 +19,27 @@ def names() -> list[str]:
     return sorted(name.rstrip("-").replace("-", "_") for name in _registry.names())
 
 
+def known_strategy(strategy: Any) -> str:
+    """Return the name of a strategy, for an alias what it stands for. Raises InvalidArgument for an unknown one."""
+    name = str(strategy).replace("_", "-")
+    name = ALIASES.get(name, name)
+    if _registry.get(name) is not None:
+        return name.rstrip("-").replace("-", "_")
+    from llmspell.errors import InvalidArgument
+
+    near = nearest(str(strategy), names(), limit=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InvalidArgument(
+        f"there is no chunking strategy {strategy!r}{hint}; there are: {', '.join(names())}",
+        details={"name": "strategy", "value": strategy, "allowed": names()},
+    )
+
+
 def cut_text(text: str, strategy: str, options: Options) -> list[Span]:
     """Return the spans of a text by a strategy; they cover it. Raises InvalidArgument for an unknown one."""
-    name = strategy.replace("_", "-")
+    name = known_strategy(strategy).replace("_", "-")
     module = _registry.get(ALIASES.get(name, name))
-    if module is None:
-        from llmspell.errors import InvalidArgument
-
-        near = nearest(strategy, names(), limit=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InvalidArgument(
-            f"there is no chunking strategy {strategy!r}{hint}; there are: {', '.join(names())}",
-            details={"name": "strategy", "value": strategy, "allowed": names()},
-        )
-    if not text:
+    if not text or module is None:
         return []
     spans: list[Span] = module.chunk(text, options)
     return spans

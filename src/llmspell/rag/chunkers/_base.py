@@ -12,21 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
-from unicodedata import category
 
 from llmspell._core import count_tokens, cut
 
-_JOINED = frozenset(("Mn", "Mc", "Me", "Sk", "Cf"))
-"""Categories of characters that may continue a grapheme cluster."""
-
 
 class Options(NamedTuple):
-    """Sizes in tokens. overlap is less than chunk_size."""
+    """Sizes in tokens. overlap is less than chunk_size. name: of the file or language, "" if that is not known."""
 
     chunk_size: int = 512
     overlap: int = 64
     min_chunk_size: int = 100
     max_chunk_size: int = 2048
+    name: str = ""
 
     @property
     def least(self) -> int:
@@ -73,9 +70,26 @@ def merge_tail(text: str, pairs: list[Pair], options: Options) -> list[Pair]:
     return [*pairs[:-2], joined]
 
 
+def join_small(text: str, pairs: Sequence[Pair], options: Options) -> list[Pair]:
+    """Join pieces that are too short to a neighbour where both fit in a chunk, and a short last piece in any case."""
+    joined: list[Pair] = []
+    before = 0
+    for left, right in pairs:
+        size = count_tokens(text[left:right])
+        if joined and min(before, size) < options.least and before + size <= options.chunk_size:
+            joined[-1] = (joined[-1][0], right)
+            before += size
+        else:
+            joined.append((left, right))
+            before = size
+    return merge_tail(text, joined, options)
+
+
 def may_split(text: str, at: int) -> bool:
     """Tell whether a text may be cut at an offset after white space or punctuation. Source: Unicode Annex 29."""
-    return at >= len(text) or (category(text[at]) not in _JOINED and text[at - 1 : at + 1] != "\r\n")
+    if at >= len(text) or (text[at] < "\x7f" and text[at - 1 : at + 1] != "\r\n"):
+        return True
+    return len(cut(text[at - 1 : at + 1], size=1, unit="chars", at="grapheme")) > 1
 
 
 def units(text: str, edges: Sequence[int], start: int = 0, end: int | None = None) -> list[Pair]:
@@ -87,11 +101,15 @@ def units(text: str, edges: Sequence[int], start: int = 0, end: int | None = Non
 
 
 def pack(text: str, pieces: Sequence[Pair], options: Options, split: Callable[[Pair], list[Pair]]) -> list[Pair]:
-    """Fill chunks with whole pieces up to the chunk size; a larger piece is split by `split` and stands alone."""
+    """Fill chunks with whole pieces up to the chunk size; a larger one is split, with what is short before it."""
     packed: list[Pair] = []
     start, used = -1, 0
     for left, right in pieces:
         size = count_tokens(text[left:right])
+        if size > options.chunk_size and start >= 0 and used < options.least:
+            packed += split((start, right))
+            start, used = -1, 0
+            continue
         if start >= 0 and used + size > options.chunk_size:
             packed.append((start, left))
             start, used = -1, 0
@@ -103,7 +121,7 @@ def pack(text: str, pieces: Sequence[Pair], options: Options, split: Callable[[P
         used += size
     if start >= 0:
         packed.append((start, pieces[-1][1]))
-    return merge_tail(text, packed, options)
+    return join_small(text, packed, options)
 
 
 def split_windows(text: str, options: Options) -> Callable[[Pair], list[Pair]]:
