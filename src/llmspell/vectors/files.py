@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ FORMAT = 2
 MEMORY = ":memory:"
 _BUSY_SECONDS = 10.0
 _SYNC = {"none": "OFF", "normal": "NORMAL", "full": "FULL"}
+_RECORDED = Recorded.__struct_fields__
 _KNOWN = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
 _TOUCHED = (
     """CREATE TABLE touched(seq INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, key INTEGER NOT NULL)"""
@@ -32,7 +32,8 @@ _TOUCHED = (
 _TOUCHED_INDEX = "CREATE INDEX touched_scope ON touched(scope, seq)"
 _SCHEMA = f"""
 CREATE TABLE meta(id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, embedder TEXT NOT NULL,
-    embedder_id TEXT NOT NULL, dimensions INTEGER NOT NULL, metric TEXT NOT NULL, created REAL NOT NULL, scope TEXT);
+    embedder_id TEXT NOT NULL, dimensions INTEGER NOT NULL, metric TEXT NOT NULL, created REAL NOT NULL, scope TEXT,
+    model TEXT, normalisation TEXT NOT NULL DEFAULT 'unit', probe BLOB, probe_hash TEXT);
 CREATE TABLE scopes(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, top INTEGER NOT NULL DEFAULT 0,
     seq INTEGER NOT NULL DEFAULT 0, floor INTEGER NOT NULL DEFAULT 0, settings TEXT);
 CREATE TABLE documents(key INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, id TEXT NOT NULL,
@@ -51,6 +52,10 @@ CREATE TABLE notes(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _FROM_1 = (
     "ALTER TABLE meta ADD COLUMN scope TEXT",
+    "ALTER TABLE meta ADD COLUMN model TEXT",
+    "ALTER TABLE meta ADD COLUMN normalisation TEXT NOT NULL DEFAULT 'unit'",
+    "ALTER TABLE meta ADD COLUMN probe BLOB",
+    "ALTER TABLE meta ADD COLUMN probe_hash TEXT",
     "ALTER TABLE scopes ADD COLUMN top INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE scopes ADD COLUMN seq INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE scopes ADD COLUMN floor INTEGER NOT NULL DEFAULT 0",
@@ -98,24 +103,22 @@ def record(connection: sqlite3.Connection, path: str, wanted: Recorded | None, s
             raise NotFound(f"{path} holds no collection", details={"path": path})
         else:
             _create(connection, wanted, scope)
-        row = connection.execute(
-            "SELECT embedder, embedder_id, dimensions, metric, created, scope FROM meta"
-        ).fetchone()
+        row = connection.execute(f"SELECT scope, {', '.join(_RECORDED)} FROM meta").fetchone()  # noqa: S608 - field names
     if scope is not None:
-        tenants.check(path, row[5], scope)
-    return Recorded(embedder=row[0], embedder_id=row[1], dimensions=row[2], metric=row[3], created=row[4])
+        tenants.check(path, row[0], scope)
+    return Recorded(**dict(zip(_RECORDED, row[1:], strict=True)))
 
 
 def _create(connection: sqlite3.Connection, wanted: Recorded, scope: str | None) -> None:
-    created = wanted.created or time.time()
+    values = (FORMAT, scope, *(getattr(wanted, name) for name in _RECORDED))
     with transaction(connection, write=True):
         if connection.execute(_KNOWN).fetchone() is not None:  # another process was sooner
             return
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute(
-            "INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-            (FORMAT, wanted.embedder, wanted.embedder_id, wanted.dimensions, wanted.metric, created, scope),
+            f"INSERT INTO meta(id, format, scope, {', '.join(_RECORDED)}) VALUES (1{', ?' * len(values)})",  # noqa: S608 - field names
+            values,
         )
 
 

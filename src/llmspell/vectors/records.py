@@ -37,13 +37,21 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a collection was made with."""
+    """What a collection was made with.
+
+    model: of the embedder, None where it has one only. normalisation: what was done to vectors, `unit`. probe: the
+    vector of a fixed text, float32; its hash tells whether the embedder still is the same.
+    """
 
     embedder: str
     embedder_id: str
     dimensions: int
     metric: str
     created: float
+    model: str | None = None
+    normalisation: str = "unit"
+    probe: bytes | None = None
+    probe_hash: str | None = None
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):

@@ -311,3 +311,15 @@ def test_six_thousand_vectors_load_fast(tmp_path):
     assert ids(again.search("global", Query(k=1, vector=rows[4321]))) == ["d4321"]
     assert time.process_time() - started < 0.3
     again.close()
+
+
+def test_what_a_collection_was_made_with_is_there_again(tmp_path):
+    path = str(tmp_path / "data.db")
+    made = Recorded(
+        embedder="t", embedder_id="t:m:16", dimensions=DIM, metric="cosine", created=1.0, model="m", probe=b"\0" * 64,
+        probe_hash="ab" * 32,
+    )  # fmt: skip
+    Collection("c", path, recorded=made).close()
+    again = Collection("c", path, recorded=RECORDED)
+    assert again.recorded == made
+    again.close()
