@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import msgspec
 
@@ -80,7 +82,7 @@ def read(given: Any, position: int) -> Document:
         metadata=metadata,
         source=None if source is None else str(source),
         event_time=event_time(times),
-        life=life(times),
+        life=_stated_life(given, position) or life(times),
     )
 
 
@@ -101,13 +103,18 @@ def _identity(given: Any, position: int) -> str:
         return uuid4()
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValidationError(f"document {position}: its id is a text, not {type(given).__name__}")
-    text = str(given)
+    text = known_as(str(given))
     if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES or not text.isprintable():
         raise InvalidArgument(
             f"document {position}: an id has at most {MAX_ID_BYTES} bytes and only printable characters",
             details={"name": "id", "value": text[:100]},
         )
     return text
+
+
+def known_as(ident: str) -> str:
+    """Return an id in the one form it is stored in: two spellings of the same letters are one id."""
+    return ident if ident.isascii() else normalize("NFC", ident)
 
 
 def checked_metadata(given: Any, where: str) -> dict[str, Any]:
@@ -149,11 +156,13 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def moment(value: Any) -> float | None:
-    """Return seconds since 1970 of an epoch number or an RFC 3339 text, None for any other form."""
+    """Return seconds since 1970 of an epoch number, an RFC 3339 text or an aware datetime, None for any other form."""
     if isinstance(value, bool):
         return None
+    if isinstance(value, datetime):
+        return value.timestamp() if value.tzinfo is not None else None
     if isinstance(value, int | float):
-        return float(value) if isfinite(value) else None
+        return float(value) if -1e12 < value < 1e12 else None
     if isinstance(value, str):
         from llmspell.base.times import parse_time
 
@@ -178,12 +187,31 @@ def life(fields: Mapping[str, Any]) -> float | None:
     return None
 
 
+def _stated_life(given: Mapping[str, Any], position: int) -> float | None:
+    """Return the life a document itself states; one that is no number would silently last for ever."""
+    for name in _LIFE_KEYS:
+        value = given.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+            raise InvalidArgument(
+                f"document {position}: {name} is a number of seconds above 0, got {value!r}",
+                details={"name": name, "value": str(value)[:100]},
+            )
+        return float(value)
+    return None
+
+
 def window(given: Any, name: str) -> tuple[float | None, float | None] | None:
     """Return a time range given as `{from, to}` or a pair. Raises InvalidArgument."""
     if given is None:
         return None
-    ends = [given.get("from"), given.get("to")] if isinstance(given, Mapping) else list(given)[:2]
-    ends += [None] * (2 - len(ends))
+    if isinstance(given, Mapping):
+        ends = [given.get("from", given.get("start")), given.get("to", given.get("end"))]
+    elif isinstance(given, list | tuple) and len(given) <= 2:
+        ends = [*given, *[None] * (2 - len(given))]
+    else:
+        raise InvalidArgument(f"{name} is a table {{from, to}} or a pair of times", details={"name": name})
     moments = [moment(end) for end in ends]
     for end, found in zip(ends, moments, strict=True):
         if end is not None and found is None:

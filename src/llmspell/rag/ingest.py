@@ -1,15 +1,17 @@
 """The pipeline: read documents, skip what is there already, chunk, embed, store; whole documents only.
 
-Documents go through in batches. Each step of a batch runs on a worker thread, and between two steps progress is told,
-so that a listener hears something at least every half second of ordinary text.
+Documents go through in batches, one transaction each. The steps of a batch run on a worker thread while progress is
+told twice a second. What stopped in the middle is resumed by ingesting the same documents again: those that are there
+are recognised by their digest and neither cut nor embedded.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 BATCH_CHARS = 262_144
 BATCH_DOCUMENTS = 512
+TELL_EVERY_S = 0.4
+T = TypeVar("T")
 Progress = Callable[[Any], Any]
 
 
@@ -59,18 +63,17 @@ class Ingestion:
         self._done = self._total = 0
         self._new = self._unchanged = self._chunks = self._tokens = 0
         self._errors: list[dict[str, Any]] = []
+        self._stopped: BaseException | None = None  # what progress raised: it ends the whole, failures or not
 
     async def run(self, given: Sequence[Any]) -> IngestResult:
         """Ingest documents, texts or tables. Raises what is wrong with one of them, before anything is stored."""
-        documents = await offload(self._read, given)
+        documents = await self._watched("read", offload(self._read, given))
         self._total = len(documents)
         for batch in self._batches(documents):
             await self._one_batch(batch)
-            self._done += len(batch)
         await self._progress("done")
-        ids = list(dict.fromkeys(document.id for document in documents))
         failed = {error["id"] for error in self._errors}
-        kept = [ident for ident in ids if ident not in failed]
+        kept = [ident for ident in dict.fromkeys(document.id for document in documents) if ident not in failed]
         return IngestResult(
             documents_processed=self._new + self._unchanged,
             documents_unchanged=self._unchanged,
@@ -116,22 +119,42 @@ class Ingestion:
             yield list(batch.values())
 
     async def _one_batch(self, batch: list[Document]) -> None:
-        fresh, pieces = await offload(self._prepare, batch)
+        """Store a batch. Where failures are passed over, one that lies in a document costs that document alone."""
+        try:
+            await self._store(batch)
+        except LLMSpellError as error:
+            if not self._skip or error is self._stopped or error.kind == "cancelled":
+                raise
+            if len(batch) > 1 and not error.retryable:
+                for document in batch:
+                    await self._one_batch([document])
+                return
+            for document in batch:
+                self._failed(document.id, document, error)
+        self._done += len(batch)
+        await self._progress("store")
+
+    async def _store(self, batch: list[Document]) -> None:
+        fresh, pieces = await self._watched("chunk", offload(self._prepare, batch))
         await self._progress("chunk")
         vectors = await self._embed([part.text for parts in pieces for part in parts])
-        now = time.time()
-        entries, at = [], 0
+        entries = self._entries(fresh, pieces, vectors)
+        if entries:
+            self._check_room(len(vectors))
+            await self._watched("store", offload(self._collection.put, self._scope, entries))
+        self._new += len(entries)
+        self._unchanged += len(batch) - len(entries)
+        self._chunks += len(vectors)
+        self._tokens += sum(part.tokens for parts in pieces for part in parts)
+
+    def _entries(self, fresh: list[tuple[Document, bytes]], pieces: list[list[Part]], vectors: Any) -> list[Stored]:
+        now, at = time.time(), 0
+        entries = []
         for (document, digest), parts in zip(fresh, pieces, strict=True):
             life = self._life if document.life is None else document.life
             entries.append(_entry(document, digest, parts, vectors[at : at + len(parts)], now, life))
             at += len(parts)
-        if entries:
-            self._check_room(at)
-            await offload(self._collection.put, self._scope, entries)
-        self._new += len(entries)
-        self._chunks += at
-        self._tokens += sum(part.tokens for parts in pieces for part in parts)
-        await self._progress("store")
+        return entries
 
     def _check_room(self, vectors: int) -> None:
         if self._max_vectors is None:
@@ -150,41 +173,60 @@ class Ingestion:
         for document in batch:
             digest = document.digest(self._embedder.id, self._recipe)
             if known.get(document.id) == digest:
-                self._unchanged += 1
                 continue
             fresh.append((document, digest))
             pieces.append(chunking.parts(document.text, self._recipe, document.source or ""))
         return fresh, pieces
 
     async def _embed(self, texts: list[str]) -> Any:
+        """Return a vector per text; equal texts are embedded once."""
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        distinct = list(places)
         blocks = []
         start = size = 0
-        for end, text in enumerate(texts, 1):
+        for end, text in enumerate(distinct, 1):
             size += len(text)
-            if size > BATCH_CHARS or end == len(texts):
-                blocks.append(await self._embedder.embed(texts[start:end]))
+            if size > BATCH_CHARS or end == len(distinct):
+                blocks.append(await self._watched("embed", self._embedder.embed(distinct[start:end])))
                 start, size = end, 0
                 await self._progress("embed")
-        return np.concatenate(blocks) if blocks else np.zeros((0, self._embedder.dim), np.float32)
+        if not blocks:
+            return np.zeros((0, self._embedder.dim), np.float32)
+        rows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return rows if len(distinct) == len(texts) else rows[[places[text] for text in texts]]
+
+    async def _watched(self, stage: str, work: Awaitable[T]) -> T:
+        """Wait for work and tell progress meanwhile; what progress raises ends the waiting."""
+        if self._tell is None:
+            return await work
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=TELL_EVERY_S))[0]:
+                await self._progress(stage)
+            return task.result()
+        finally:
+            task.cancel()
 
     async def _progress(self, stage: str) -> None:
         if self._tell is None:
             return
         took = time.monotonic() - self._began
-        left = took / self._done * (self._total - self._done) if self._done else None
-        told = self._tell(
-            IngestProgress(
-                stage=stage,
-                documents_done=self._done,
-                documents_total=self._total,
-                chunks_done=self._chunks,
-                tokens=self._tokens,
-                rate=self._tokens / took if took > 0 else 0.0,
-                eta=left,
-            )
+        now = IngestProgress(
+            stage=stage,
+            documents_done=self._done,
+            documents_total=self._total,
+            chunks_done=self._chunks,
+            tokens=self._tokens,
+            rate=self._tokens / took if took > 0 else 0.0,
+            eta=took / self._done * (self._total - self._done) if self._done else None,
         )
-        if inspect.isawaitable(told):
-            await told
+        try:
+            told = self._tell(now)
+            if inspect.isawaitable(told):
+                await told
+        except BaseException as error:
+            self._stopped = error
+            raise
 
 
 def _entry(

@@ -20,7 +20,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IngestProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an ingestion is. stage: chunk, embed, store or done. rate: tokens per second. eta: seconds left."""
+    """How far an ingestion is. stage: read, chunk, embed, store or done. rate: tokens per second. eta: seconds left."""
 
     stage: str
     documents_done: int

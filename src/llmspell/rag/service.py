@@ -113,7 +113,7 @@ class Rag(SessionCollections):
         """Return a document with its text, or None."""
         where = self.place(**place)
         found = self._catalog.find(where.collection, where.scope)
-        return None if found is None else found.get(where.scope, ident)
+        return None if found is None else found.get(where.scope, documents.known_as(ident))
 
     def list_documents(self, *, limit: int = 100, after: str | None = None, **place: Any) -> list[dict[str, Any]]:
         """Return documents without text, by id."""
@@ -130,14 +130,14 @@ class Rag(SessionCollections):
         where = self.place(**place)
         given = documents.checked_metadata(metadata, f"document {ident}")
         found = self._catalog.find(where.collection, where.scope)
-        old = None if found is None else found.get(where.scope, ident)
+        old = None if found is None else found.get(where.scope, documents.known_as(ident))
         if found is None or old is None:
             return False
         merged = documents.checked_metadata({**old["metadata"], **given} if merge else given, f"document {ident}")
         event, life = documents.event_time(given), documents.life(given)
         return found.set_metadata(
             where.scope,
-            ident,
+            documents.known_as(ident),
             merged,
             event_time=old.get("event_time") if event is None else event,
             expires=old.get("expires_at") if life is None else time.time() + life,
@@ -146,6 +146,6 @@ class Rag(SessionCollections):
     async def delete(self, ids: str | Sequence[str], **place: Any) -> int:
         """Remove documents; return how many were there."""
         where = self.place(**place)
-        listed = [ids] if isinstance(ids, str) else list(ids)
+        listed = [documents.known_as(ident) for ident in ([ids] if isinstance(ids, str) else ids)]
         found = self._catalog.find(where.collection, where.scope)
         return 0 if found is None else await offload(found.delete, where.scope, listed)
