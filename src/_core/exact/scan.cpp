@@ -53,17 +53,6 @@ void Query::rows(const float* vectors, const float* scales, std::size_t count, f
     }
 }
 
-void normalise(const float* vector, std::size_t dim, float* out) noexcept {
-    double square = 0.0;
-    for (std::size_t i = 0; i < dim; ++i) {
-        square += static_cast<double>(vector[i]) * vector[i];
-    }
-    const double inverse = square > 0.0 ? 1.0 / std::sqrt(square) : 0.0;
-    for (std::size_t i = 0; i < dim; ++i) {
-        out[i] = static_cast<float>(vector[i] * inverse);
-    }
-}
-
 void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, const Decode& decode, Best& best) {
     std::array<float, 64> distances;
     std::vector<float> decoded(decode ? 64 * dim : 0);

@@ -68,8 +68,6 @@ class Query {
 // 1 / length, or 0 when the length or its inverse is not a normal float.
 float inverse_length(const float* vector, std::size_t dim) noexcept;
 
-// Brings a vector to unit length, whatever its length is.
-void normalise(const float* vector, std::size_t dim, float* out) noexcept;
 
 // decode writes the vector of the row of that number in the chunk; without it the rows hold their vectors.
 using Decode = std::function<void(std::size_t, float*)>;

@@ -41,16 +41,16 @@ void Graph::select(std::vector<Near>& candidates, std::size_t most, std::vector<
         if (chosen.size() == most) {
             break;
         }
-        measure.element(candidate.slot);
+        measure.element(candidate.slot());
         bool apart = true;
         for (std::size_t first = 0; apart && first < chosen.size(); first += distances.size()) {
             const std::size_t part = std::min(distances.size(), chosen.size() - first);
             measure.many(chosen.data() + first, part, distances.data());
             apart = std::none_of(distances.begin(), distances.begin() + static_cast<std::ptrdiff_t>(part),
-                                 [&](float distance) { return distance < candidate.distance; });
+                                 [&](float distance) { return distance < candidate.distance(); });
         }
         if (apart) {
-            chosen.push_back(candidate.slot);
+            chosen.push_back(candidate.slot());
         }
     }
 }
@@ -64,7 +64,7 @@ void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) con
     measure.many(slots.data(), slots.size(), distances.data());
     const Entry from = entry();
     const std::size_t all = limit();
-    Near near{0.0f, 0};
+    Near near;
     if (from.slot < all) {
         near = descend(measure, from, std::min<std::size_t>(plan.level, from.level), all);
     }
@@ -76,11 +76,11 @@ void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) con
             walk(measure, near, level, shape_.ef_construction, scratch);
             near = scratch.pool.front();
             std::copy_if(scratch.pool.begin(), scratch.pool.end(), std::back_inserter(candidates),
-                         [&](const Near& found) { return head(found.slot).dead == 0; });
+                         [&](const Near& found) { return head(found.slot()).dead == 0; });
         }
         for (std::size_t i = 0; i < before.size(); ++i) {
             if (before[i].level >= level) {
-                candidates.push_back({distances[i], slots[i]});
+                candidates.emplace_back(distances[i], slots[i]);
             }
         }
         select(candidates, shape_.m, plan.links[level]);
@@ -108,7 +108,7 @@ void Graph::set_best(Slot target, std::size_t level, std::vector<Slot>& all) {
         std::vector<Near> candidates;
         candidates.reserve(all.size());
         for (std::size_t i = 0; i < all.size(); ++i) {
-            candidates.push_back({distances[i], all[i]});
+            candidates.emplace_back(distances[i], all[i]);
         }
         select(candidates, room(level), all);
     }

@@ -144,7 +144,7 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
     graph_->search(measure, ef, slots, narrow ? &passes : nullptr, scratch);
     std::size_t visited = scratch.visited.count();
     if (!narrow && slots != map_.count()) {
-        std::erase_if(pool, [&](const Near& near) { return !rows_->is_live(near.slot); });
+        std::erase_if(pool, [&](const Near& near) { return !rows_->is_live(near.slot()); });
         if (pool.size() < std::min(ef, map_.count())) {
             graph_->search(measure, ef, slots, &passes, scratch);
             visited += scratch.visited.count();
@@ -154,7 +154,7 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
     // All rows at once would wait for each other in the queue to memory.
     constexpr std::size_t ahead = 3;
     const auto fetch = [&](std::size_t i) {
-        const float* row = std::as_const(*rows_).vector(pool[i].slot);
+        const float* row = std::as_const(*rows_).vector(pool[i].slot());
         for (std::size_t j = 0; rows_->has_floats() && j < dim(); j += 16) {
             __builtin_prefetch(row + j);
         }
@@ -168,7 +168,7 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
         if (i + ahead < measured) {
             fetch(i + ahead);
         }
-        best.offer(distance_to(ready, pool[i].slot, space), std::as_const(*rows_).key(pool[i].slot));
+        best.offer(distance_to(ready, pool[i].slot(), space), std::as_const(*rows_).key(pool[i].slot()));
     }
     Found found = std::move(best).finish(static_cast<std::int64_t>(visited));
     if (found.hits.size() < k) {

@@ -18,10 +18,6 @@ std::size_t padded(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-Slot load(const Slot& link) noexcept {
-    return std::atomic_ref<Slot>(const_cast<Slot&>(link)).load(std::memory_order_acquire);
-}
-
 void store(Slot& link, Slot to) noexcept {
     std::atomic_ref<Slot>(link).store(to, std::memory_order_release);
 }
@@ -34,17 +30,12 @@ void Measure::query(const float* vector) {
     if (!shape.codes) {
         return;
     }
-    if (shape.metric == Metric::cosine) {
-        unit_.resize(shape.dim);
-        exact::normalise(vector, shape.dim, unit_.data());
-        vector_ = unit_.data();
-    }
     own_code_.resize(graph_.code_bytes_ + 64);
     std::int8_t* code = own_code_.data() + (64 - reinterpret_cast<std::uintptr_t>(own_code_.data()) % 64);
     const Coded coded = quantise(vector_, shape.dim, code);
     const bool l2 = shape.metric == Metric::l2;
     code_ = code;
-    factor_ = (l2 ? -2.0f : -1.0f) * coded.scale;
+    factor_ = (l2 ? -2.0f : -1.0f) * (shape.metric == Metric::cosine ? coded.unit_scale() : coded.scale);
     constant_ = l2 ? coded.scale * coded.scale * static_cast<float>(coded.squares) : 0.0f;
 }
 
@@ -118,7 +109,7 @@ void Graph::encode(Slot slot, const float* vector) noexcept {
     to.scale = coded.scale;
     if (shape_.metric == Metric::cosine) {
         // The direction only: the coded vector has unit length.
-        to.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(coded.squares)));
+        to.scale = coded.unit_scale();
     }
     to.bias = shape_.metric == Metric::l2 ? coded.scale * coded.scale * static_cast<float>(coded.squares) : 0.0f;
 }
@@ -186,24 +177,12 @@ Slot* Graph::list(Slot slot, std::size_t level) const noexcept {
 }
 
 std::span<const Slot> Graph::links(Slot slot, std::size_t level, std::array<Slot, most_links>& out) const noexcept {
-    Slot* from = list(slot, level);
-    if (from == nullptr) {
-        return {};
-    }
-    std::size_t count = 0;
-    if (level == 0) {
-        count = std::atomic_ref<std::uint16_t>(head(slot).count).load(std::memory_order_acquire);
-    } else {
-        count = load(*from++);
-    }
-    count = std::min(count, room(level));
     const std::size_t slots = limit();
     std::size_t kept = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        const Slot to = load(from[i]);
+    each_link(slot, level, [&](Slot to) {
         out[kept] = to;
         kept += to < slots ? 1 : 0;
-    }
+    });
     return {out.data(), kept};
 }
 

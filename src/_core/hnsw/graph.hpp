@@ -7,6 +7,7 @@
 // written before the first link to them. A slot is reused only after a moment in which no reader was inside.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -72,7 +73,6 @@ class Measure {
     const std::int8_t* code_ = nullptr;
     const float* vector_ = nullptr;
     std::vector<std::int8_t> own_code_;
-    std::vector<float> unit_;
     float factor_ = 0.0f, constant_ = 0.0f;
 };
 
@@ -158,7 +158,24 @@ class Graph {
             __builtin_prefetch(links + i);
         }
     }
-    std::size_t unseen(Slot slot, std::size_t level, Scratch& scratch, std::array<Slot, most_links>& out) const;
+    template <class Visit>
+    void each_link(Slot slot, std::size_t level, Visit&& visit) const {
+        const Slot* from = list(slot, level);
+        if (from == nullptr) {
+            return;
+        }
+        const std::size_t stated = level == 0
+                                       ? std::atomic_ref<std::uint16_t>(head(slot).count).load(std::memory_order_acquire)
+                                       : load_link(*from++);
+        const std::size_t count = std::min(stated, room(level));
+        for (std::size_t i = 0; i < count; ++i) {
+            visit(load_link(from[i]));
+        }
+    }
+    static Slot load_link(const Slot& link) noexcept {
+        return std::atomic_ref<Slot>(const_cast<Slot&>(link)).load(std::memory_order_acquire);
+    }
+    std::size_t unseen(Slot slot, std::size_t level, Scratch& scratch, Slot* out) const;
     void plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const;
     void select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const;
     void set_best(Slot target, std::size_t level, std::vector<Slot>& all);

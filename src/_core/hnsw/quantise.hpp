@@ -1,6 +1,7 @@
 // Codes of one byte a number, with one scale for each vector.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -10,6 +11,8 @@ struct Coded {
     float scale = 0.0f;
     std::int32_t sum = 0;
     std::int64_t squares = 0;
+    // Of a code number when the coded vector is to have unit length.
+    float unit_scale() const noexcept { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(squares))); }
     bool wild = false;  // so large or so small that distances of codes would overflow or vanish
 };
 

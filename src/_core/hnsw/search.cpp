@@ -11,51 +11,61 @@ struct Farther {
     bool operator()(const Near& a, const Near& b) const noexcept { return b < a; }
 };
 
-// Puts `fresh` in its place among the nearest; the farthest falls out of a full pool. The place, or the size if none.
+// How many elements are expanded at once. One more than one would be waits half as often for memory, and seldom in vain:
+// whatever stays in the pool is expanded in the end.
+constexpr std::size_t beam = 2;
+
+// Puts `fresh` in its place among the nearest; the farthest falls out of a full pool. The place, or ef if none.
+// Without branches that depend on distances: nobody could predict them.
 std::size_t keep(std::vector<Near>& pool, std::size_t ef, Near fresh) {
-    const std::size_t size = pool.size();
-    if (size == ef) {
-        if (!(fresh < pool.back())) {
-            return size;
-        }
-    } else {
+    std::size_t size = pool.size();
+    if (size < ef) {
         pool.push_back(fresh);
+    } else if (fresh < pool[size - 1]) {
+        --size;
+    } else {
+        return ef;
     }
-    const auto end = pool.end() - 1;
-    const auto at = std::upper_bound(pool.begin(), end, fresh);
-    std::memmove(&*at + (at == end ? 0 : 1), &*at, static_cast<std::size_t>(end - at) * sizeof(Near));
-    *at = fresh;
-    return static_cast<std::size_t>(at - pool.begin());
+    const Near* at = pool.data();
+    for (std::size_t left = size; left > 1;) {
+        const std::size_t half = left / 2;
+        at = at[half] < fresh ? at + half : at;
+        left -= half;
+    }
+    const auto place = static_cast<std::size_t>(at - pool.data()) + (size != 0 && *at < fresh ? 1 : 0);
+    Near* const into = pool.data() + place;
+    std::memmove(into + 1, into, (size - place) * sizeof(Near));
+    *into = fresh;
+    return place;
 }
 
 }  // namespace
 
-std::size_t Graph::unseen(Slot slot, std::size_t level, Scratch& scratch, std::array<Slot, most_links>& out) const {
+std::size_t Graph::unseen(Slot slot, std::size_t level, Scratch& scratch, Slot* out) const {
+    scratch.visited.expect(most_links);
     std::size_t count = 0;
-    for (const Slot next : links(slot, level, out)) {
-        if (scratch.visited.first(next)) {
-            out[count++] = next;
-        }
-    }
+    each_link(slot, level, [&](Slot next) {
+        out[count] = next;
+        count += scratch.visited.first(next) ? 1 : 0;
+    });
     return count;
 }
 
 Near Graph::descend(const Measure& measure, Entry from, std::size_t to_level, std::size_t slots) const {
-    Near best{measure.one(from.slot), from.slot};
+    Near best(measure.one(from.slot), from.slot);
     std::array<Slot, most_links> next;
     std::array<float, most_links> distances;
     for (std::size_t level = from.level; level > to_level; --level) {
         for (bool nearer = true; nearer;) {
             nearer = false;
             std::size_t count = 0;
-            for (const Slot slot : links(best.slot, level, next)) {
-                if (slot < slots) {
-                    next[count++] = slot;
-                }
-            }
+            each_link(best.slot(), level, [&](Slot slot) {
+                next[count] = slot;
+                count += slot < slots ? 1 : 0;
+            });
             measure.many(next.data(), count, distances.data());
             for (std::size_t i = 0; i < count; ++i) {
-                if (distances[i] < best.distance) {
+                if (distances[i] < best.distance()) {
                     best = {distances[i], next[i]};
                     nearer = true;
                 }
@@ -67,30 +77,36 @@ Near Graph::descend(const Measure& measure, Entry from, std::size_t to_level, st
 
 // The pool is sorted; whatever is not among its ef nearest would never be expanded.
 void Graph::walk(const Measure& measure, Near from, std::size_t level, std::size_t ef, Scratch& scratch) const {
-    std::array<Slot, most_links> next;
-    std::array<float, most_links> distances;
+    std::array<Slot, beam * most_links> next;
+    std::array<float, beam * most_links> distances;
     std::vector<Near>& pool = scratch.pool;
-    pool.assign(1, from);
-    pool.front().expanded = 0;
-    pool.reserve(ef);
-    scratch.visited.first(from.slot);
-    for (std::size_t at = 0; at < pool.size();) {
-        if (pool[at].expanded != 0) {
-            ++at;
-            continue;
-        }
-        pool[at].expanded = 1;
-        const std::size_t count = unseen(pool[at].slot, level, scratch, next);
-        measure.many(next.data(), count, distances.data());
-        std::size_t nearest = at + 1;
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t place = keep(pool, ef, {distances[i], next[i]});
-            if (place < pool.size() && place <= nearest) {
-                fetch_links(next[i]);
-                nearest = place;
+    pool.clear();
+    pool.reserve(ef + 1);
+    pool.push_back(from);
+    scratch.visited.expect(1);
+    scratch.visited.first(from.slot());
+    for (std::size_t at = 0;;) {
+        std::size_t count = 0, first = pool.size();
+        for (std::size_t taken = 0; taken < beam && at < pool.size(); ++at) {
+            if (!pool[at].expanded()) {
+                pool[at].expand();
+                first = std::min(first, at);
+                count += unseen(pool[at].slot(), level, scratch, next.data() + count);
+                ++taken;
             }
         }
-        at = nearest;
+        if (first == pool.size()) {
+            return;
+        }
+        measure.many(next.data(), count, distances.data());
+        at = first;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t place = keep(pool, ef, {distances[i], next[i]});
+            if (place < first + beam) {
+                fetch_links(next[i]);
+                at = std::min(at, place);
+            }
+        }
     }
 }
 
@@ -107,7 +123,7 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
         }
         queue.push_back(fresh);
         std::push_heap(queue.begin(), queue.end(), Farther());
-        if (!passes(fresh.slot)) {
+        if (!passes(fresh.slot())) {
             return;
         }
         pool.push_back(fresh);
@@ -119,7 +135,8 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
     };
     pool.clear();
     queue.clear();
-    scratch.visited.first(from.slot);
+    scratch.visited.expect(1);
+    scratch.visited.first(from.slot());
     offer(from);
     while (!queue.empty()) {
         std::pop_heap(queue.begin(), queue.end(), Farther());
@@ -128,7 +145,7 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
         if (pool.size() == ef && pool.front() < nearest) {
             break;
         }
-        const std::size_t count = unseen(nearest.slot, 0, scratch, next);
+        const std::size_t count = unseen(nearest.slot(), 0, scratch, next.data());
         measure.many(next.data(), count, distances.data());
         for (std::size_t i = 0; i < count; ++i) {
             offer({distances[i], next[i]});

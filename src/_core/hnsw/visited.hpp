@@ -1,6 +1,7 @@
 // What one walk needs, kept between walks: the marks of seen slots, the pool of candidates and their distances.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -14,50 +15,66 @@ using Slot = std::uint32_t;
 class Visited {
  public:
     void reset(std::size_t slots) {
-        for (const Slot slot : seen_) {
-            bits_[slot / 64] = 0;
+        for (std::size_t i = 0; i < count_; ++i) {
+            bits_[seen_[i] / 64] = 0;
         }
-        seen_.clear();
+        count_ = 0;
         if (bits_.size() * 64 < slots) {
             bits_.resize((slots + 63) / 64);
         }
         slots_ = slots;
     }
+    // Before up to `more` calls of first().
+    void expect(std::size_t more) {
+        if (seen_.size() < count_ + more) {
+            seen_.resize(2 * (count_ + more));
+        }
+    }
     // True the first time. A slot beyond the index, which a damaged file may name, never is.
-    bool first(Slot slot) {
+    bool first(Slot slot) noexcept {
         if (slot >= slots_) {
             return false;
         }
         std::uint64_t& word = bits_[slot / 64];
-        const std::uint64_t bit = 1ull << (slot % 64);
-        if ((word & bit) != 0) {
-            return false;
-        }
-        word |= bit;
-        seen_.push_back(slot);
-        return true;
+        const std::uint64_t before = word;
+        word |= 1ull << (slot % 64);
+        seen_[count_] = slot;
+        count_ += word != before ? 1 : 0;
+        return word != before;
     }
-    std::size_t count() const noexcept { return seen_.size(); }
+    std::size_t count() const noexcept { return count_; }
 
  private:
     std::vector<std::uint64_t> bits_;
     std::vector<Slot> seen_;
-    std::size_t slots_ = 0;
+    std::size_t count_ = 0, slots_ = 0;
 };
 
-struct Near {
-    float distance;
-    Slot slot : 31;
-    Slot expanded : 1 = 0;
-
-    bool operator<(const Near& other) const noexcept {
-        return distance != other.distance ? distance < other.distance : slot < other.slot;
+// A slot with its distance, as one number: the order of such numbers is that of the distances, then of the slots.
+class Near {
+ public:
+    Near() = default;
+    Near(float distance, Slot slot) noexcept {
+        const auto bits = std::bit_cast<std::uint32_t>(distance);
+        const std::uint32_t ordered = bits ^ ((bits >> 31) != 0 ? 0xFFFFFFFFu : 0x80000000u);
+        key_ = std::uint64_t{ordered} << 32 | std::uint64_t{slot} << 1;
     }
+    float distance() const noexcept {
+        const auto ordered = static_cast<std::uint32_t>(key_ >> 32);
+        return std::bit_cast<float>(ordered ^ ((ordered >> 31) != 0 ? 0x80000000u : 0xFFFFFFFFu));
+    }
+    Slot slot() const noexcept { return static_cast<Slot>(key_) >> 1; }
+    bool expanded() const noexcept { return (key_ & 1) != 0; }
+    void expand() noexcept { key_ |= 1; }
+    bool operator<(const Near& other) const noexcept { return key_ < other.key_; }
+
+ private:
+    std::uint64_t key_ = 0;
 };
 
 struct Scratch {
     Visited visited;
-    std::vector<Near> pool;   // ascending
+    std::vector<Near> pool;   // ascending, or a heap in a walk with a filter
     std::vector<Near> queue;  // heap of what is still to be expanded, in a walk with a filter
 };
 
