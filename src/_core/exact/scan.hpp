@@ -68,7 +68,6 @@ class Query {
 // 1 / length, or 0 when the length or its inverse is not a normal float.
 float inverse_length(const float* vector, std::size_t dim) noexcept;
 
-
 // decode writes the vector of the row of that number in the chunk; without it the rows hold their vectors.
 using Decode = std::function<void(std::size_t, float*)>;
 void scan_chunk(const Chunk& chunk, const Query& query, std::size_t dim, const Decode& decode, Best& best);

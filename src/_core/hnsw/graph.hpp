@@ -164,9 +164,9 @@ class Graph {
         if (from == nullptr) {
             return;
         }
-        const std::size_t stated = level == 0
-                                       ? std::atomic_ref<std::uint16_t>(head(slot).count).load(std::memory_order_acquire)
-                                       : load_link(*from++);
+        const std::size_t stated =
+            level == 0 ? std::atomic_ref<std::uint16_t>(head(slot).count).load(std::memory_order_acquire)
+                       : load_link(*from++);
         const std::size_t count = std::min(stated, room(level));
         for (std::size_t i = 0; i < count; ++i) {
             visit(load_link(from[i]));

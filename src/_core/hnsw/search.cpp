@@ -11,8 +11,8 @@ struct Farther {
     bool operator()(const Near& a, const Near& b) const noexcept { return b < a; }
 };
 
-// How many elements are expanded at once. One more than one would be waits half as often for memory, and seldom in vain:
-// whatever stays in the pool is expanded in the end.
+// How many elements are expanded at once. One more than one would be waits half as often for memory, and seldom in
+// vain: whatever stays in the pool is expanded in the end.
 constexpr std::size_t beam = 2;
 
 // Puts `fresh` in its place among the nearest; the farthest falls out of a full pool. The place, or ef if none.
