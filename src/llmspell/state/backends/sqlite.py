@@ -7,21 +7,19 @@ read transaction on one of them. Source of the durability claims: sqlite.org/wal
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from llmspell.base.ids import uuid4
-from llmspell.errors import CorruptData, StorageError, StorageFailure, StorageFull, VersionMismatch
+from llmspell.base.sqlitefile import BUSY_SECONDS, create, storage_error, translated
+from llmspell.errors import StorageError, VersionMismatch
 from llmspell.state.backends._base import Compute, Expect, Op, Report, Row, conflict
 
 FORMAT = 1
-BUSY_SECONDS = 5.0
 _POOL = 8
 _COLUMNS = "key, value, version, created, updated, expires, seq"
 _SCHEMA = """
@@ -60,16 +58,16 @@ class _Snapshot:
         self._path = path
 
     def get_many(self, keys: Sequence[bytes]) -> list[Row | None]:
-        with _translated(self._path):
+        with translated(self._path):
             return [_one(self._connection, key) for key in keys]
 
     def scan(self, low: bytes, high: bytes, *, limit: int | None = None) -> Iterator[Row]:
-        with _translated(self._path):
+        with translated(self._path):
             for row in self._connection.execute(_SCAN, (low, high, -1 if limit is None else limit)):
                 yield Row._make(row)
 
     def changes(self, since: int) -> Iterator[Row]:
-        with _translated(self._path):
+        with translated(self._path):
             for row in self._connection.execute(_CHANGES, (since,)):
                 yield Row._make(row)
 
@@ -93,8 +91,8 @@ class Backend:
         """Open or create the file. It gets mode 0600, a new folder 0700."""
         self._path, self._read_only = location, read_only
         if not read_only:
-            _create(Path(location))
-        with _translated(location):
+            create(Path(location))
+        with translated(location):
             self._writer = self._connect()
             found, self.store_id, self.pruned = self._identity(self._writer)
         if found > FORMAT:
@@ -150,7 +148,7 @@ class Backend:
         try:
             return self._idle.pop()
         except IndexError:
-            with _translated(self._path):
+            with translated(self._path):
                 return self._connect()
 
     def _give(self, connection: sqlite3.Connection) -> None:
@@ -165,13 +163,13 @@ class Backend:
         try:
             return [_one(connection, key) for key in keys]
         except sqlite3.Error as error:
-            raise _storage_error(error, self._path) from error
+            raise storage_error(error, self._path) from error
         finally:
             self._give(connection)
 
     def scan(self, low: bytes, high: bytes, *, limit: int | None = None) -> Iterator[Row]:
         """Read a range at once, so that no read transaction stays open between two items."""
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._take()
             try:
                 rows = connection.execute(_SCAN, (low, high, -1 if limit is None else limit)).fetchall()
@@ -188,7 +186,7 @@ class Backend:
                 with self._lock:
                     return [_put(self._open_writer(), ops[0], now)]
             except sqlite3.Error as error:
-                raise _storage_error(error, self._path) from error
+                raise storage_error(error, self._path) from error
 
         def write(connection: sqlite3.Connection) -> list[int]:
             for condition in expect:
@@ -212,7 +210,7 @@ class Backend:
         return self._writer
 
     def _transact(self, work: Callable[[sqlite3.Connection], Any], durability: str = "normal") -> Any:
-        with _translated(self._path), self._lock:
+        with translated(self._path), self._lock:
             connection = self._open_writer()
             if durability == "full":
                 connection.execute("PRAGMA synchronous = FULL")
@@ -252,7 +250,7 @@ class Backend:
     def expired(self, now: int, limit: int) -> list[bytes]:
         """Ask the index of expiry times."""
         query = "SELECT key FROM entries WHERE expires <= ? AND value IS NOT NULL LIMIT ?"
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._take()
             try:
                 return [key for (key,) in connection.execute(query, (now, limit))]
@@ -271,7 +269,7 @@ class Backend:
     @contextmanager
     def snapshot(self) -> Iterator[_Snapshot]:
         """Hold a read transaction."""
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._take()
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM meta").fetchone()
@@ -283,7 +281,7 @@ class Backend:
 
     def stats(self) -> dict[str, Any]:
         """Count entries and the bytes of the pages in use."""
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._take()
             try:
                 entries = connection.execute("SELECT count(*) FROM entries WHERE value IS NOT NULL").fetchone()[0]
@@ -301,7 +299,7 @@ class Backend:
 
     def verify(self) -> Report:
         """Run SQLite's own check of pages and indexes."""
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._take()
             try:
                 found = [text for (text,) in connection.execute("PRAGMA integrity_check(100)")]
@@ -320,7 +318,7 @@ class Backend:
 
         self._transact(prune)
         self.pruned = max(self.pruned, before)
-        with _translated(self._path), self._lock:
+        with translated(self._path), self._lock:
             connection = self._open_writer()
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -334,51 +332,3 @@ def _one(connection: sqlite3.Connection, key: bytes) -> Row | None:
 
 def _put(connection: sqlite3.Connection, op: Op, now: int) -> int:
     return int(connection.execute(_PUT, (op.key, op.value, now, op.expires)).fetchall()[0][0])
-
-
-def _create(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        from llmspell.base.files import os_error
-
-        raise os_error(error, str(path)) from error
-
-
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_ERRNO = {
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-    sqlite3.SQLITE_CANTOPEN: errno.ENOENT,
-    sqlite3.SQLITE_IOERR: errno.EIO,
-}
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _storage_error(error, path) from error
-
-
-def _storage_error(error: sqlite3.Error, path: str) -> StorageError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull(f"no space left to write {path}: free some space and try again", details={"path": path})
-    if code in _CORRUPT:
-        return CorruptData(
-            f"{path} is damaged ({error}): restore a backup, the file itself was not touched",
-            details={"path": path, "section": "database", "offset": 0},
-        )
-    if code in _BUSY:
-        return StorageError(
-            f"{path} was locked by another process for {BUSY_SECONDS:g} s: try again",
-            code="locked",
-            details={"path": path},
-            retryable=True,
-        )
-    return StorageFailure(f"{path}: {error}", details={"path": path, "errno": _ERRNO.get(code, 0)}, retryable=False)
