@@ -10,16 +10,17 @@
     |- StorageError          a store failed
     |   |- NotFound, AlreadyExists, Conflict, CorruptData, VersionMismatch, StorageFull, StorageFailure
     |- SecurityError         denied by profile, path, network or policy (also PermissionError)
-    |   |- PathDenied, NetworkDenied
+    |   |- PathDenied, NetworkDenied, AccessDenied
     |- ValidationError       bad argument, schema violation (also ValueError)
     |   |- InvalidArgument, InvalidKey, InvalidScope, CycleError, UnsupportedType, MalformedData
     |   |- DimensionMismatch, NonFiniteValue, ZeroVector, DuplicateKey, EmbedderMismatch
     |- ResourceError         temporarily out of something
     |- ResourceLimitError    a limit or budget is used up
-    |   |- LimitExceeded
+    |   |- LimitExceeded, QuotaExceeded
     |- TimeoutError          an operation ran out of time (also the builtin)
     |- NetworkError          connection failed (also ConnectionError)
     |- RateLimitError        throttled
+    |   |- RateLimited
     |- SessionError          unknown or wrong-state session, artifact, replay
     |- CancelledError        task, hook or user cancelled the work
     |- InternalError         a defect of llmspell
@@ -261,6 +262,12 @@ class NetworkDenied(SecurityError):
     default_code: ClassVar[str | None] = "network_denied"
 
 
+class AccessDenied(SecurityError):
+    """A policy refused, in the same words what does not exist; details: operation, resource, policy, reason."""
+
+    default_code: ClassVar[str | None] = "access_denied"
+
+
 class InvalidArgument(ValidationError):
     """An argument is out of range or of the wrong form; details: name, value, allowed."""
 
@@ -331,6 +338,18 @@ class LimitExceeded(ResourceLimitError):
     """A stated limit was passed; details: resource, limit, used."""
 
     default_code: ClassVar[str | None] = "limit_exceeded"
+
+
+class QuotaExceeded(ResourceLimitError):
+    """A tenant would pass its limit; nothing was stored. Details: tenant, resource, limit, used, requested."""
+
+    default_code: ClassVar[str | None] = "quota_exceeded"
+
+
+class RateLimited(RateLimitError):
+    """Too many calls in a short time; details: limit, window, retry_after_ms."""
+
+    default_code: ClassVar[str | None] = "rate_limited"
 
 
 BY_KIND: dict[str, type[LLMSpellError]] = {cls.kind: cls for cls in LLMSpellError.__subclasses__()}

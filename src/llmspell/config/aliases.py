@@ -15,6 +15,10 @@ KEYS = {
     "providers.providers": "providers",
     "providers.*.model": "providers.*.default_model",
     "rag.chunking.chunk_overlap": "rag.chunking.overlap",
+    "rag.multi_tenant_settings": "tenancy",
+    "rag.security": "tenancy",
+    "tenancy.default_limits.monthly_cost_limit_usd": "tenancy.default_limits.monthly_cost_usd",
+    "tenancy.quotas": "tenancy.default_limits",
     "tools.http_request": "tools.network",
 }
 
@@ -50,15 +54,16 @@ IGNORED = {
     "debug.performance": "scripts report their timers themselves",
     "debug.stack_trace": "errors carry their traceback anyway",
     "rag.cache": "searches are not cached",
+    "tenancy.usage_flush_ms": "usage is written at once",
     **{f"rag.vector_storage.hnsw.{key}": "searches are exact, which needs no tuning" for key in _HNSW},
     **{f"rag.embedding.{key}": "the built-in embedder works in the process" for key in _EMBEDDING},
 }
 
 # what this build does not contain; a file that relies on it must not load
 ABSENT = (
-    "kernel", "hooks", "events", "workflows", "tenancy", "telemetry", "sessions", "runtime.sessions", "runtime.hooks",
+    "kernel", "hooks", "events", "workflows", "telemetry", "sessions", "runtime.sessions", "runtime.hooks",
     "runtime.events", "runtime.state_persistence.backup", "runtime.state_persistence.encryption", "rag.backup",
-    "rag.monitoring", "rag.security", "rag.multi_tenant", "rag.multi_tenant_settings", "rag.sessions",
+    "rag.monitoring", "rag.sessions",
     "tools.web_search", "tools.search", "tools.process", "tools.system", "tools.media", "tools.database", "tools.email",
     "engines.lua.stdlib", "tools.security.egress_policy", "tools.file_operations.validate_file_types",
 )  # fmt: skip

@@ -153,14 +153,6 @@ class Agents(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Annotated[int | None, doc("Tokens of one execution", gt=0)] = None
 
 
-class Security(msgspec.Struct, frozen=True, kw_only=True):
-    """security: whom this installation trusts."""
-
-    trusted_projects: Annotated[
-        tuple[str, ...], doc("Folders whose project file may widen permissions; home file only")
-    ] = ()
-
-
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """storage: where data lies; `~` and variables are expanded."""
 
@@ -257,6 +249,7 @@ class Rag(msgspec.Struct, frozen=True, kw_only=True):
     """rag: retrieval."""
 
     enabled: Annotated[bool, doc("false switches the RAG global and the rag commands off")] = True
+    multi_tenant: Annotated[bool, doc("true switches tenancy.enabled on")] = False
     default_collection: Annotated[str, doc("Collection used when none is named")] = "default"
     vector_storage: VectorStorage = VectorStorage()
     embedding: Embedding = Embedding()
@@ -342,6 +335,28 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         return self.options.get(tool.replace("-", "_"), {}).get(key, default)
 
 
+class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
+    """tenancy: who may use how much. Without it the scope `tenant:ID` is a place like any other."""
+
+    groups: ClassVar[tuple[str, ...]] = ("default_limits", "costs", "audit")
+    enabled: Annotated[bool, doc("true gives every tenant policies, limits, usage and an audit trail")] = False
+    max_tenants: Annotated[int, doc("Tenants of this installation, 0 for no limit", ge=0)] = 0
+    default_limits_max_vectors: Annotated[int | None, doc("Vectors of a tenant", ge=0)] = None
+    default_limits_max_storage_bytes: Annotated[int | None, doc("Text and vectors of a tenant", ge=0)] = None
+    default_limits_max_documents: Annotated[int | None, doc("Documents of a tenant", ge=0)] = None
+    default_limits_max_queries_per_second: Annotated[float | None, doc("Searches; twice as many at once", gt=0)] = None
+    default_limits_max_dimensions: Annotated[int | None, doc("Length of a tenant's vectors", ge=1)] = None
+    default_limits_max_embedding_tokens: Annotated[int | None, doc("Tokens embedded in a month", ge=0)] = None
+    default_limits_max_sessions: Annotated[int | None, doc("Session collections of a tenant", ge=0)] = None
+    default_limits_monthly_cost_usd: Annotated[float | None, doc("Costs of a tenant in a month", ge=0)] = None
+    tenants: Annotated[dict[str, Any], doc("Tenants by id, made at first use: name, active, sandbox, limits")] = {}
+    costs_storage_usd_per_gb_month: Annotated[float, doc("Price of 10^9 stored bytes for a month", ge=0)] = 0.10
+    costs_queries_usd_per_1000: Annotated[float, doc("Price of a thousand searches", ge=0)] = 0.01
+    costs_compute_usd_per_hour: Annotated[float, doc("Price of an hour of work", ge=0)] = 0.05
+    audit_retention_days: Annotated[int, doc("Days that the audit trail reaches back", gt=0)] = 90
+    audit_grant_sample: Annotated[float, doc("Share of the grants that is written down", ge=0, le=1)] = 1.0
+
+
 class Cli(msgspec.Struct, frozen=True, kw_only=True):
     """cli: the command line."""
 
@@ -356,17 +371,21 @@ class Cli(msgspec.Struct, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration; `Config()` is the built-in defaults."""
 
+    groups: ClassVar[tuple[str, ...]] = ("security",)
     default_engine: Annotated[Literal["lua"], doc("Engine of scripts")] = "lua"
     profile: Annotated[str | None, doc("Profiles of this file, a comma list; later wins")] = None
     engines: Engines = Engines()
     runtime: Runtime = Runtime()
     providers: Providers = Providers()
     agents: Agents = Agents()
-    security: Security = Security()
+    security_trusted_projects: Annotated[
+        tuple[str, ...], doc("Folders whose project file may widen permissions; home file only")
+    ] = ()
     storage: Storage = Storage()
     debug: Debug = Debug()
     logging: Logging = Logging()
     rag: Rag = Rag()
+    tenancy: Tenancy = Tenancy()
     tools: Tools = Tools()
     cli: Cli = Cli()
     origins: dict[str, tuple[str, str | None, int | None]] = {}

@@ -16,8 +16,7 @@ ELSEWHERE = {
     "Config.storage": "decides the paths of the stores while loading",
     "Storage.*": "decides the paths of the stores while loading",
     "Config.default_engine": "has one value",
-    "Config.security": "decides while loading whom to trust",
-    "Security.trusted_projects": "decides while loading whom to trust",
+    "Config.security_trusted_projects": "decides while loading whom to trust",
     "Tools.options": "read through `Tools.option`",
 }
 
