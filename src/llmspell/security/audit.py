@@ -1,0 +1,325 @@
+"""`AuditLog`: what was decided and changed, one JSON line per event, each with the hash of the one before.
+
+    <folder>/2026-01-31.jsonl   the events of a day; the last member of a line is its hash
+    <folder>/head               where the chain begins and ends: number, hash, file and its size
+
+Any number of threads and processes append; a lock on `head` gives their lines one order. A line is written by one
+call, so a killed process leaves whole lines. `verify` finds a changed, missing, moved or added line, also at both ends.
+The chain has no key: it shows damage and careless edits, not the work of somebody who may write both files and
+recomputes it. Source of the construction: Schneier and Kelsey 1999, "Secure audit logs to support computer forensics".
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmspell.base.clock import rfc3339
+from llmspell.base.files import os_error
+from llmspell.errors import CorruptData, InvalidArgument
+
+HEAD = "head"
+DAY_SECONDS = 86_400
+LIGHT = frozenset(("AccessGranted", "RateLimitExceeded"))
+"""Events that outlive the process but are not waited for at the disk; every other one is."""
+_HEAD_SIZE = 512
+_HASH = 64
+_TAIL = len(b',"hash":""}') + _HASH
+_ZERO = "0" * _HASH
+
+
+class AuditEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event. seq: counts from 1 without gaps. time: RFC 3339. prev, hash: BLAKE3 of the line before and of this."""
+
+    seq: int
+    time: str
+    event: str
+    principal: str | None = None
+    tenant: str | None = None
+    operation: str | None = None
+    resource: str | None = None
+    decision: str | None = None
+    policy: str | None = None
+    reason: str | None = None
+    correlation_id: str | None = None
+    prev: str = _ZERO
+    hash: str = ""
+
+
+class _Head(msgspec.Struct):
+    """first, prev: number of the oldest event kept and the hash before it. seq, hash: of the newest."""
+
+    first: int = 1
+    prev: str = _ZERO
+    seq: int = 0
+    hash: str = _ZERO
+    file: str = ""
+    size: int = 0
+
+
+class AuditReport(msgspec.Struct, frozen=True):
+    """What `verify` found: events that are whole, and the first problem."""
+
+    ok: bool
+    events: int
+    problem: str | None = None
+    seq: int | None = None
+
+
+class AuditLog:
+    """The trail in a folder, made at the first event. retention_days: older files of days are removed."""
+
+    def __init__(self, folder: Path, *, retention_days: int = 90) -> None:
+        self.folder = folder
+        self._retention = retention_days
+        self._lock = threading.Lock()  # protects the descriptors and _head
+        self._head_fd = self._fd = -1
+        self._open_name = ""
+        self._head = _Head()
+        self._raw = b""
+
+    def append(self, event: str, **facts: str | None) -> int:
+        """Write one event and return its number. facts: the other fields of AuditEvent; None leaves one out.
+
+        Denials and changes are on the disk at return, grants outlive the process. Raises StorageFull, StorageFailure.
+        """
+        with self._lock:
+            with self._locked():
+                now = time.time()
+                self._settle(now)
+                head = self._head
+                record = AuditEvent(seq=head.seq + 1, time=rfc3339(now), event=event, prev=head.hash, **facts)  # type: ignore[arg-type]  # texts
+                body = msgspec.json.encode(record)
+                found = _hash(body)
+                line = body[:-1] + b',"hash":"' + found.encode() + b'"}\n'
+                _write(self._fd, line, self.folder)
+                head.seq, head.hash, head.size = record.seq, found, head.size + len(line)
+                self._keep_head()
+            if event not in LIGHT:
+                os.fdatasync(self._fd)
+        return record.seq
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._head_fd < 0:
+            self._open()
+        fcntl.flock(self._head_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._head_fd, fcntl.LOCK_UN)
+
+    def _open(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._head_fd = os.open(self.folder / HEAD, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise os_error(error, str(self.folder)) from error
+
+    def _settle(self, now: float) -> None:
+        """Take what other processes wrote, and the file of today."""
+        same = self._fd >= 0 and os.pread(self._head_fd, _HEAD_SIZE, 0) == self._raw
+        if not same or os.fstat(self._fd).st_size != self._head.size:
+            self._reload()
+        today = f"{rfc3339(now)[:10]}.jsonl"
+        if today > self._head.file:
+            self._begin(today, now)
+        elif self._open_name != self._head.file:
+            self._take(self._head.file)
+
+    def _reload(self) -> None:
+        self._head = self._read_head()
+        self._raw = os.pread(self._head_fd, _HEAD_SIZE, 0)
+        if not self._head.file:
+            return
+        self._take(self._head.file)
+        size = os.fstat(self._fd).st_size
+        if size > self._head.size:
+            self._recover(size)
+
+    def _read_head(self) -> _Head:
+        data = os.pread(self._head_fd, _HEAD_SIZE, 0).strip(b"\0 \n")
+        if not data:
+            return _Head()
+        try:
+            return msgspec.json.decode(data, type=_Head)
+        except msgspec.DecodeError as error:
+            raise CorruptData(
+                f"{self.folder / HEAD} is damaged: move the folder away to begin a new audit trail",
+                details={"path": str(self.folder / HEAD), "section": "head", "offset": 0},
+            ) from error
+
+    def _recover(self, size: int) -> None:
+        """Take in the lines written after `head` by a process that was killed in between; cut a torn last one."""
+        head = self._head
+        data = os.pread(self._fd, size - head.size, head.size)
+        whole, _, torn = data.rpartition(b"\n")
+        for line in whole.split(b"\n") if whole else ():
+            record = _parsed(line)
+            if record is None or record.prev != head.hash:
+                break  # an edit: verify will name it
+            head.seq, head.hash, head.size = record.seq, record.hash, head.size + len(line) + 1
+        if torn and head.size + len(torn) == size:
+            path = self.folder / f"{head.file}.torn-{time.time_ns()}"
+            path.write_bytes(torn)
+            path.chmod(0o600)
+            os.ftruncate(self._fd, head.size)
+        head.size = os.fstat(self._fd).st_size
+        self._keep_head()
+
+    def _keep_head(self) -> None:
+        self._raw = msgspec.json.encode(self._head).ljust(_HEAD_SIZE)
+        os.pwrite(self._head_fd, self._raw, 0)
+
+    def _take(self, name: str) -> None:
+        if name == self._open_name and self._fd >= 0:
+            return
+        try:
+            fd = os.open(self.folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise os_error(error, str(self.folder / name)) from error
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._open_name = fd, name
+
+    def _begin(self, name: str, now: float) -> None:
+        """Start the file of a day, after those beyond the retention are gone."""
+        self._take(name)
+        self._head.file, self._head.size = name, 0
+        oldest = f"{rfc3339(now - self._retention * DAY_SECONDS)[:10]}.jsonl"
+        doomed = [path for path in self._files() if path.name < oldest]
+        for path in doomed:
+            last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
+            record = _parsed(last)
+            if record is not None:
+                self._head.first, self._head.prev = record.seq + 1, record.hash
+            path.unlink()
+        self._keep_head()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("????-??-??.jsonl"))
+
+    def query(
+        self,
+        *,
+        principal: str | None = None,
+        tenant: str | None = None,
+        event: str | None = None,
+        since: Any = None,
+        until: Any = None,
+        limit: int = 100,
+        after: int | None = None,
+    ) -> list[AuditEvent]:
+        """Return events, newest first. since, until: half-open, datetime, seconds, RFC 3339. after: below that seq."""
+        begin, end = _moment(since), _moment(until)
+        wanted = {"principal": principal, "tenant": tenant, "event": event}
+        texts = [msgspec.json.encode(value) for value in wanted.values() if value is not None]
+        found: list[AuditEvent] = []
+        for path in reversed(self._files()):
+            day = path.name[:10]
+            if (end and day > end[:10]) or (begin and day < begin[:10]):
+                continue
+            for line in reversed(path.read_bytes().split(b"\n")):
+                if len(found) >= limit:
+                    return found
+                if not line or not all(text in line for text in texts):
+                    continue
+                record = _parsed(line)
+                if record is None or (after is not None and record.seq >= after):
+                    continue
+                fits = all(value is None or getattr(record, name) == value for name, value in wanted.items())
+                if fits and (not begin or record.time >= begin) and (not end or record.time < end):
+                    found.append(record)
+        return found
+
+    def verify(self) -> AuditReport:
+        """Read the whole trail and return the first edit or gap, if there is one."""
+        if not (self.folder / HEAD).exists():
+            left = self._files()
+            return AuditReport(not left, 0, f"{HEAD} is missing beside {left[0].name}" if left else None)
+        with self._lock, self._locked():
+            head = self._read_head()
+            files = self._files()
+        number, before, count = head.first, head.prev, 0
+        for path in files:
+            data = path.read_bytes()
+            for line in data[: head.size if path.name == head.file else None].removesuffix(b"\n").split(b"\n"):
+                problem = _problem(line, number, before) if line else None
+                if problem is not None:
+                    return AuditReport(False, count, f"{path.name}: {problem}", number)
+                if line:
+                    record = msgspec.json.decode(line, type=AuditEvent)
+                    number, before, count = number + 1, record.hash, count + 1
+        if (number - 1, before) != (head.seq, head.hash):
+            return AuditReport(False, count, f"the trail ends at {number - 1}, not at {head.seq}", number)
+        return AuditReport(True, count)
+
+    def close(self) -> None:
+        """Close the files. Safe to call twice."""
+        with self._lock:
+            for fd in (self._fd, self._head_fd):
+                if fd >= 0:
+                    os.close(fd)
+            self._fd = self._head_fd = -1
+            self._open_name = ""
+
+
+def _hash(body: bytes) -> str:
+    from blake3 import blake3
+
+    return blake3(body).hexdigest()
+
+
+def _write(fd: int, line: bytes, path: Path) -> None:
+    try:
+        written = os.write(fd, line)
+        if written < len(line):
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
+            raise OSError(28, "No space left on device")
+    except OSError as error:
+        raise os_error(error, str(path)) from error
+
+
+def _parsed(line: bytes) -> AuditEvent | None:
+    """Return the event of a line whose hash is right, else None."""
+    if len(line) <= _TAIL or line[-2 - _HASH : -2] != _hash(line[:-_TAIL] + b"}").encode():
+        return None
+    try:
+        return msgspec.json.decode(line, type=AuditEvent)
+    except msgspec.DecodeError:
+        return None
+
+
+def _problem(line: bytes, number: int, before: str) -> str | None:
+    record = _parsed(line)
+    if record is None:
+        return f"event {number} was changed"
+    if record.seq != number:
+        return f"event {number} is missing: {record.seq} stands in its place"
+    return None if record.prev == before else f"event {number} does not follow the one before"
+
+
+def _moment(value: Any) -> str:
+    """Return a time as events write it, "" for None."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        from llmspell.base.times import parse_time
+
+        return rfc3339(parse_time(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return rfc3339(value)
+    try:
+        return rfc3339(value.timestamp())
+    except AttributeError as error:
+        raise InvalidArgument(
+            f"expected a time, got {value!r}", details={"name": "since, until", "value": repr(value)}
+        ) from error
