@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from llmspell.net import HttpClient
     from llmspell.providers import Providers
     from llmspell.rag import Rag
-    from llmspell.security import Security
+    from llmspell.security import AccessPolicies, Security, SecurityContext
     from llmspell.state import StateStore
+    from llmspell.tenancy import Tenants
     from llmspell.tools import Tools
 
 
@@ -105,6 +106,37 @@ class App:
         return Metrics()
 
     @cached_property
+    def access(self) -> AccessPolicies:
+        """Who may use which tenant and scope; its audit trail lies beside the tenants."""
+        from llmspell.security import AccessPolicies, AuditLog, OwnerPolicy, TenantPolicy
+
+        config = self.config.tenancy
+        log = AuditLog(self.home / "tenancy" / "audit", retention_days=config.audit_retention_days)
+        return AccessPolicies([TenantPolicy(), OwnerPolicy()], log=log, grant_sample=config.audit_grant_sample)
+
+    @cached_property
+    def owner(self) -> SecurityContext:
+        """The local user, whom this process serves."""
+        from llmspell.security import SecurityContext
+
+        return SecurityContext(principal="local", roles=("admin",))
+
+    @property
+    def multi_tenant(self) -> bool:
+        """Whether policies, limits and usage hold for the places of tenants."""
+        return self.config.tenancy.enabled or self.config.rag.multi_tenant
+
+    @cached_property
+    def tenants(self) -> Tenants:
+        """Who may use how much."""
+        from llmspell.tenancy import Tenants
+
+        def note(event: str, tenant: str, reason: str) -> None:
+            self.access.note(event, self.owner, "", f"tenant:{tenant}", reason=reason)
+
+        return Tenants(self.home / "tenancy", self.config.tenancy, on_change=self.access.forget, note=note)
+
+    @cached_property
     def state(self) -> StateStore:
         """The one state store."""
         from llmspell.state import open_store
@@ -150,7 +182,7 @@ class App:
 
     async def close(self) -> None:
         """Close what was opened. Safe to call twice."""
-        for name in ("rag", "state"):
+        for name in ("rag", "state", "tenants", "access"):
             service = self.__dict__.pop(name, None)
             if service is not None:
                 service.close()

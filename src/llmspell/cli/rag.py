@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmspell.cli.exit_codes import FAILED
 from llmspell.cli.grammar import UsageError
-from llmspell.cli.start import closing, duration, real, run_async, start, whole
+from llmspell.cli.start import closing, duration, pair, real, run_async, start, whole
 from llmspell.errors import ConfigurationError, LLMSpellError, NotFound
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def ingest(call: Call, out: Output) -> int:
         "overlap": whole(call, "overlap", 0),
         "strategy": call.get("strategy"),
     }
-    metadata = dict(_pair("--metadata", item) for item in call.get("metadata") or ())
+    metadata = dict(pair("--metadata", item) for item in call.get("metadata") or ())
     ttl = duration(call, "ttl")
     app = _started(call, out)
     skipped: list[dict[str, str]] = []
@@ -190,15 +190,6 @@ async def _fetched(app: App, address: str) -> str:
     return str(page.body.text(separator="\n", strip=True) if page.body is not None else "")
 
 
-def _pair(option: str, item: str) -> tuple[str, Any]:
-    name, equals, text = item.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{option} {item}: expected k=v")
-    from llmspell.config.toml_file import parse_value
-
-    return name, parse_value(text)
-
-
 def _filters(items: list[str] | tuple[()]) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     for item in items:
@@ -210,7 +201,7 @@ def _filters(items: list[str] | tuple[()]) -> dict[str, Any] | None:
             except LLMSpellError as error:
                 raise UsageError(f"--filter: {error.message}") from error
         else:
-            name, value = _pair("--filter", item)
+            name, value = pair("--filter", item)
             found[name] = value
     return found or None
 

@@ -196,6 +196,16 @@ def close(app: App) -> None:
         drive(app.close())
 
 
+def pair(option: str, item: str) -> tuple[str, Any]:
+    """Return name and value of an option such as `k=v`, the value read as TOML, else as text. Raises UsageError."""
+    name, equals, text = item.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} {item}: expected k=v")
+    from llmspell.config.toml_file import parse_value
+
+    return name, parse_value(text)
+
+
 def whole(call: Call, key: str, least: int = 1) -> int | None:
     """Return the whole number of an option, None when it is absent. Raises UsageError."""
     text = call.get(key)

@@ -220,7 +220,7 @@ class Global:
             "enabled": config.enabled,
             "provider": stated.get("provider", config.embedding.default_provider),
             "dimensions": stated.get("vector_dimensions", config.embedding.dimensions),
-            "multi_tenant": False,
+            "multi_tenant": self._app.multi_tenant,
             "collection": stated.get("collection", config.default_collection),
             "scope": self._scope.get("scope", "global"),
             "backend": config.vector_storage.backend,
