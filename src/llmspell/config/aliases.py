@@ -30,7 +30,7 @@ VALUES = {
     "rag.vector_storage.hnsw.metric": {
         "l2": "euclidean", "l1": "manhattan", "ip": "inner_product", "innerproduct": "inner_product",
     },
-    "rag.chunking.strategy": {"semantic": "recursive"},
+    "rag.chunking.strategy": {"semantic": "recursive", "sliding": "sliding_window"},
     "logging.level": {"warning": "warn"},
     "debug.level": {"warning": "warn"},
 }  # fmt: skip
@@ -53,7 +53,6 @@ IGNORED = {
     "debug.module_filters.levels": "modules share one level",
     "debug.performance": "scripts report their timers themselves",
     "debug.stack_trace": "errors carry their traceback anyway",
-    "rag.cache": "searches are not cached",
     "tenancy.usage_flush_ms": "usage is written at once",
     **{f"rag.vector_storage.hnsw.{key}": "searches are exact, which needs no tuning" for key in _HNSW},
     **{f"rag.embedding.{key}": "the built-in embedder works in the process" for key in _EMBEDDING},
@@ -63,7 +62,7 @@ IGNORED = {
 ABSENT = (
     "kernel", "hooks", "events", "workflows", "telemetry", "sessions", "runtime.sessions", "runtime.hooks",
     "runtime.events", "runtime.state_persistence.backup", "runtime.state_persistence.encryption", "rag.backup",
-    "rag.monitoring", "rag.sessions",
+    "rag.monitoring",
     "tools.web_search", "tools.search", "tools.process", "tools.system", "tools.media", "tools.database", "tools.email",
     "engines.lua.stdlib", "tools.security.egress_policy", "tools.file_operations.validate_file_types",
 )  # fmt: skip

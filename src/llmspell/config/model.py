@@ -248,6 +248,7 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
 class Rag(msgspec.Struct, frozen=True, kw_only=True):
     """rag: retrieval."""
 
+    groups: ClassVar[tuple[str, ...]] = ("cache", "sessions")
     enabled: Annotated[bool, doc("false switches the RAG global and the rag commands off")] = True
     multi_tenant: Annotated[bool, doc("true switches tenancy.enabled on")] = False
     default_collection: Annotated[str, doc("Collection used when none is named")] = "default"
@@ -255,6 +256,13 @@ class Rag(msgspec.Struct, frozen=True, kw_only=True):
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     retrieval: Retrieval = Retrieval()
+    cache_search_cache_enabled: Annotated[bool, doc("Keep results of searches until something is written there")] = True
+    cache_search_cache_size: Annotated[int, doc("Results kept", gt=0)] = 1000
+    cache_search_cache_ttl_seconds: Annotated[float, doc("Longest time a result is kept, 0 for no limit", ge=0)] = 300
+    cache_document_cache_enabled: Annotated[bool, doc("Keep documents that were asked for by id")] = True
+    cache_document_cache_size_mb: Annotated[int, doc("Memory of documents kept", gt=0)] = 100
+    sessions_default_ttl_seconds: Annotated[float, doc("Life of a session collection made without one", gt=0)] = 3600
+    sessions_max_collections: Annotated[int, doc("Session collections at once", gt=0)] = 1000
 
 
 class FileOperations(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,14 +54,24 @@ class Collections(Embedding):
         text = scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id)
         name = self.config.default_collection if collection is None else collection
         session = session_of(name)
-        base = self._catalog.find(self.config.default_collection) if session is not None else None
-        if session is not None and base is not None and sessions.find(base, session) is not None:
+        if session is not None and self._session_record(session) is not None:
             if text not in ("global", f"session:{session}"):
                 raise InvalidArgument(
                     f"the collection {name!r} belongs to session {session!r}", details={"name": "scope"}
                 )
             return Place(self.config.default_collection, f"session:{session}")
+        if text.startswith(sessions.PREFIX):
+            self._session_record(text.removeprefix(sessions.PREFIX))
         return Place(name, text)
+
+    def _session_record(self, session: str) -> dict[str, Any] | None:
+        """Return what is recorded of a session. One that expired is removed with its documents, and is not there."""
+        base = self._catalog.find(self.config.default_collection)
+        record = None if base is None else sessions.find(base, session)
+        if record is not None and sessions.is_over(record):
+            self._clear(f"{sessions.PREFIX}{session}")
+            return None
+        return record
 
     def _made(
         self, name: str, *, embedder: str | None = None, dimensions: int | None = None, metric: str | None = None
@@ -125,6 +135,7 @@ class Collections(Embedding):
                 continue
             listed.append(stats.listed(name, found, self._catalog.stats(name)))
             if name == self.config.default_collection:
+                self.sweep_sessions()
                 for session in sessions.names(found):
                     counts = found.stats(f"session:{session}")
                     listed.append(stats.listed(f"{SESSION_COLLECTION}{session}", found, counts))
@@ -169,20 +180,29 @@ class Collections(Embedding):
 
     def remove_scope(self, scope: str, scope_id: str | None = None) -> dict[str, int]:
         """Remove a scope from every collection; return counts: documents, vectors, bytes."""
-        where = self.place(scope=scope, scope_id=scope_id)
+        return self._clear(self.place(scope=scope, scope_id=scope_id).scope)
+
+    def _clear(self, scope: str) -> dict[str, int]:
         total = {"documents": 0, "vectors": 0, "bytes": 0}
         for name in self._catalog.names():
             found = self._catalog.find(name)
             if found is None:
                 continue
-            for what, amount in self._catalog.drop_scope(name, where.scope).items():
+            for what, amount in self._catalog.drop_scope(name, scope).items():
                 total[what] += amount
-            if where.scope.startswith("session:"):
-                sessions.remove(found, where.scope.partition(":")[2])
+            if scope.startswith(sessions.PREFIX):
+                sessions.remove(found, scope.removeprefix(sessions.PREFIX))
         return total
 
+    def sweep_sessions(self) -> int:
+        """Remove the sessions that expired, with their documents; return how many vectors went."""
+        base = self._catalog.find(self.config.default_collection)
+        over = [] if base is None else sessions.expired(base)
+        return sum(self._clear(f"{sessions.PREFIX}{session}")["vectors"] for session in over)
+
     def save(self) -> None:
-        """Put everything on the disk; collections in memory are written to the vectors folder."""
+        """Remove what expired and put the rest on the disk; collections in memory are written to the vectors folder."""
+        self.sweep_sessions()
         self._catalog.save()
 
     def load(self) -> None:
@@ -193,5 +213,6 @@ class Collections(Embedding):
         """Forget sessions that do not persist and close the files. Safe to call twice."""
         base = self._catalog.opened(self.config.default_collection)
         if base is not None:
-            sessions.remove_passing(base)
+            for session in [*sessions.passing(base), *sessions.expired(base)]:
+                self._clear(f"{sessions.PREFIX}{session}")
         self._catalog.close()

@@ -1,21 +1,18 @@
-"""One search: its options checked, the query embedded once, both arms asked, another order if wished, plain results."""
+"""One search: its options checked, the query embedded once, both arms asked, another order or groups if wished."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from llmspell._core import count_tokens
 from llmspell.base.offload import offload
-from llmspell.errors import InvalidArgument, LLMSpellError, ValidationError
-from llmspell.rag.documents import window
-from llmspell.rag.rerank import Order, Rerank, mmr
+from llmspell.errors import InvalidArgument, ValidationError
+from llmspell.rag.documents import check_text, window
+from llmspell.rag.rerank import Order, Rerank
 from llmspell.rag.results import SearchItem, SearchResult
 from llmspell.vectors.filters import compile_filter, required_texts
 from llmspell.vectors.records import Query
@@ -29,6 +26,16 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "vector", "keyword")
 MAX_K = 10_000
+MAX_DEPTH = 50_000
+ALIASES = {
+    "top_k": "k",
+    "limit": "k",
+    "max_results": "k",
+    "min_score": "threshold",
+    "metadata_filter": "filters",
+    "filter": "filters",
+}
+SIDE_WEIGHTS = {"metadata": 0.05, "recency": 0.05}
 
 
 class Retrieval:
@@ -53,9 +60,12 @@ class Retrieval:
         exclude_expired: bool = True,
         include_content: bool = True,
         include_vector: bool = False,
+        group_by: str | None = None,
+        rerank_required: bool = False,
     ) -> None:
         if not isinstance(query, str) or not query.strip():
             raise ValidationError("the query is a text that is not empty", details={"name": "query"})
+        check_text(query, "the query")
         self.where = where
         self.query = query
         self.k = _whole("k", settings.top_k if k is None else k)
@@ -67,6 +77,7 @@ class Retrieval:
             )
         self._settings = settings
         self._matches = compile_filter(filters) if filters else None
+        _check_plain(filters)
         self._texts = required_texts(filters) if filters else []
         self._threshold = _threshold(settings.threshold if threshold is None else threshold)
         self._weights = _weights(settings, fusion, weights)
@@ -77,42 +88,81 @@ class Retrieval:
         self._expired = not exclude_expired
         self._content = include_content
         self._vector = include_vector
-        self._warnings: list[str] = []
+        if group_by is not None and (not isinstance(group_by, str) or not group_by):
+            raise InvalidArgument(f"group_by is the name of a field, got {group_by!r}", details={"name": "group_by"})
+        self._group_by = group_by
+        self._required = rerank_required
+        self._filters = filters or None
+        self.until: float | None = None
+        """When the next document of the place expires, known after `run`."""
 
     @property
     def uses_vectors(self) -> bool:
         """Whether the query is embedded."""
         return self.mode != "keyword"
 
+    def key(self, embedder_id: str) -> bytes | None:
+        """Return what tells this search from every other, None when its answer is nobody else's: it runs a function."""
+        if self._order.fn is not None:
+            return None
+        asked = [
+            self.where, self.query, self.k, self.mode, self._filters, self._threshold, self._weights, self._order.kind,
+            self._order.weight, self._candidates, self._event_time, self._ingested, self._expired, self._content,
+            self._vector, self._group_by, self._required, embedder_id,
+        ]  # fmt: skip
+        return msgspec.json.encode(asked, order="sorted")
+
     async def run(self, collection: Collection | None, embedder: Embedder) -> SearchResult:
         """Return the result; a collection that is not there holds nothing."""
         began = time.monotonic()
-        found: list[Found] = []
+        items: list[SearchItem] = []
+        vectors: list[Any] = []
         complete = True
-        vectors: dict[int, Any] = {}
         if collection is not None:
             vector = (await embedder.embed([self.query]))[0] if self.uses_vectors else None
-            found, complete, vectors = await offload(collection.search, self.where.scope, self._asked(vector))
-        items = [self._item(hit, vectors) for hit in found]
-        ordered = await self._reordered(items, [vectors.get(hit.key) for hit in found])
-        shown = ordered[: self.k]
+            items, vectors, complete = await offload(self._found, collection, vector)
+        ordered, warnings = await self._order.apply(
+            self.query, items, vectors, timeout_s=self._settings.timeout_seconds, required=self._required
+        )
+        ordered = self._grouped(ordered)
         return SearchResult(
-            results=shown
-            if self._content
-            else [msgspec.structs.replace(item, content=None, text=None) for item in shown],
-            total=len(shown),
+            results=[self._shown(item) for item in ordered[: self.k]],
+            total=min(len(ordered), self.k),
             exhausted=complete and len(ordered) <= self.k,
             query=self.query,
             mode=self.mode,
             embedder=embedder.name,
             duration_ms=(time.monotonic() - began) * 1000,
             embedding_tokens=count_tokens(self.query) if self.uses_vectors and collection is not None else 0,
-            warnings=self._warnings,
+            warnings=warnings,
         )
 
-    def _asked(self, vector: Any) -> Query:
+    def _found(self, collection: Collection, vector: Any) -> tuple[list[SearchItem], list[Any], bool]:
+        """Return the hits, their vectors and whether they are all; of groups enough hits for k of them."""
+        depth = self.k if self._order.kind == "none" else max(self.k, self._candidates)
+        self.until = collection.next_expiry(self.where.scope)
+        while True:
+            found, complete, vectors = collection.search(self.where.scope, self._asked(vector, depth))
+            items = [self._item(hit, vectors) for hit in found]
+            if self._group_by is None or complete or depth >= MAX_DEPTH or len(self._grouped(items)) >= self.k:
+                return items, [vectors.get(hit.key) for hit in found], complete
+            depth *= 4
+
+    def _grouped(self, items: list[SearchItem]) -> list[SearchItem]:
+        """Return the best item of every value of the field; items without it stand alone."""
+        if self._group_by is None:
+            return items
+        best: dict[str, SearchItem] = {}
+        for item in items:
+            best.setdefault(_group(item, self._group_by), item)
+        return list(best.values())
+
+    def _shown(self, item: SearchItem) -> SearchItem:
+        return item if self._content else msgspec.structs.replace(item, content=None, text=None)
+
+    def _asked(self, vector: Any, depth: int) -> Query:
         return Query(
-            k=self.k if self._order.kind == "none" else max(self.k, self._candidates),
+            k=depth,
             vector=vector,
             words=None if self.mode == "vector" else self.query,
             matches=self._matches,
@@ -143,51 +193,38 @@ class Retrieval:
             vector=vectors[hit.key].tolist() if self._vector and hit.key in vectors else None,
         )
 
-    async def _reordered(self, items: list[SearchItem], vectors: list[Any]) -> list[SearchItem]:
-        if self._order.kind == "mmr" and items and all(vector is not None for vector in vectors):
-            matrix = np.stack(vectors)
-            matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-            chosen = mmr([item.score for item in items], matrix, k=len(items), weight=self._order.weight)
-            return [items[place] for place in chosen]
-        if self._order.kind == "mmr" and items:
-            self._warnings.append("rerank: mmr needs the vector arm; the order is that of the keyword arm")
-        if self._order.fn is None:
-            return items
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                given = self._order.fn(self.query, [msgspec.to_builtins(item) for item in items])
-                answer = await given if inspect.isawaitable(given) else given
-        except TimeoutError:
-            self._warnings.append(
-                f"rerank: no answer within {self._settings.timeout_seconds} s; the fused order is kept"
-            )
-            return items
-        except LLMSpellError as error:
-            if error.kind in ("cancelled", "resource_limit"):
-                raise
-            self._warnings.append(f"rerank: {error.message}; the fused order is kept")
-            return items
-        return self._answered(items, answer)
 
-    def _answered(self, items: list[SearchItem], answer: Any) -> list[SearchItem]:
-        """Return our items in the order of the answer, with its scores; what it left out is left out."""
-        if answer == {}:
-            answer = []
-        if not isinstance(answer, list):
-            self._warnings.append("rerank: the function returned no list; the fused order is kept")
-            return items
-        known = {item.id: item for item in items}
-        ordered = []
-        for entry in answer:
-            ident = entry.get("id") if isinstance(entry, Mapping) else entry
-            item = known.pop(ident, None) if isinstance(ident, str) else None
-            if item is None:
-                continue
-            score = entry.get("score") if isinstance(entry, Mapping) else None
-            if isinstance(score, int | float) and not isinstance(score, bool):
-                item = msgspec.structs.replace(item, score=float(score), scores={**item.scores, "rerank": float(score)})
-            ordered.append(item)
-        return ordered
+def plain_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options under their own names. Raises InvalidArgument when two names of one option differ."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        own = ALIASES.get(name, name)
+        if value is None and own in options:
+            continue
+        if found.get(own) is not None and found[own] != value:
+            raise InvalidArgument(f"{name} and {own} are one option, given twice", details={"name": name})
+        found[own] = value
+    return found
+
+
+def _check_plain(filters: Any) -> None:
+    try:
+        msgspec.json.encode(filters, order="sorted")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"filters hold what metadata cannot: {error}", details={"name": "filters"}) from error
+
+
+def _group(item: SearchItem, field: str) -> str:
+    """Return what tells the group of an item: a part of the hit, or a field of its metadata, dotted where nested."""
+    if field in ("document", "document_id", "source", "collection", "scope"):
+        value: Any = item.document_id if field.startswith("document") else getattr(item, field)
+    else:
+        value = item.metadata.get(field)
+        if value is None:
+            value = item.metadata
+            for part in field.removeprefix("metadata.").split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+    return f"alone {item.id}" if value is None else f"group {msgspec.json.encode(value, order='sorted').decode()}"
 
 
 def _whole(name: str, value: Any) -> int:
@@ -214,12 +251,17 @@ def _weights(settings: Settings, fusion: str | None, given: Mapping[str, Any] | 
         raise InvalidArgument(f"fusion is 'rrf' or 'weighted', got {chosen!r}", details={"name": "fusion"})
     if chosen == "rrf":
         return None
-    weights = {"vector": settings.vector_weight, "keyword": settings.keyword_weight}
-    if given:
-        weights = {name: given.get(name, 0) for name in weights}
-        unknown = sorted(set(given) - set(weights))
+    weights = {"vector": settings.vector_weight, "keyword": settings.keyword_weight, **SIDE_WEIGHTS}
+    if given is not None:
+        if not isinstance(given, Mapping):
+            raise InvalidArgument("weights is a table of arms", details={"name": "weights"})
+        unknown = sorted(str(name) for name in set(given) - set(weights))
         if unknown:
-            raise InvalidArgument(f"weights: {unknown[0]!r} is neither vector nor keyword", details={"name": "weights"})
+            raise InvalidArgument(
+                f"weights: there is no arm {unknown[0]!r}; there are: {', '.join(weights)}",
+                details={"name": "weights", "allowed": list(weights)},
+            )
+        weights = {name: given.get(name, 0) for name in weights}
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e9:
             raise InvalidArgument(

@@ -6,24 +6,46 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmspell._core import count_tokens
+import msgspec
+
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument
 from llmspell.rag import documents, folders
+from llmspell.rag.cache import Cache
 from llmspell.rag.chunking import chunks, recipe
 from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import Place
-from llmspell.rag.retrieve import Retrieval
+from llmspell.rag.results import SearchResult
+from llmspell.rag.retrieve import Retrieval, plain_names
 from llmspell.rag.session_collections import SessionCollections
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmspell.rag.results import Chunk, IngestResult, SearchResult
+    from llmspell import config as configuration
+    from llmspell.embedders._base import Embedder
+    from llmspell.rag.results import Chunk, IngestResult
+    from llmspell.vectors.collection import Collection
+
+PLACE = ("collection", "scope", "scope_id", "tenant_id", "session_id")
+MAX_SEARCH_BYTES = 1 << 26
+MAX_KEPT = 100_000
 
 
 class Rag(SessionCollections):
-    """Documents of all places. Its embedders: `Embedding`; its collections: `Collections`, `SessionCollections`."""
+    """Documents of all places. Its embedders: `Embedding`; its collections: `Collections`, `SessionCollections`.
+
+    config: the section `rag`. home: its `vectors/` holds the collections unless the configuration names a folder.
+    """
+
+    def __init__(self, config: configuration.model.Rag, *, home: Path) -> None:
+        super().__init__(config, home=home)
+        self._searches = Cache(
+            max_entries=config.cache_search_cache_size,
+            max_bytes=MAX_SEARCH_BYTES,
+            ttl_s=config.cache_search_cache_ttl_seconds,
+        )
+        self._documents = Cache(max_entries=MAX_KEPT, max_bytes=config.cache_document_cache_size_mb * 1_048_576)
 
     async def ingest(
         self,
@@ -72,13 +94,13 @@ class Rag(SessionCollections):
         """Return the chunks that answer a query, best first.
 
         options: place (collection, scope, scope_id, tenant_id, session_id), k, mode (hybrid, vector, keyword), filters,
-        threshold, fusion (rrf, weighted), weights, rerank, candidates, event_time_range, ingestion_time_range,
-        exclude_expired, include_content, include_vector. Raises InvalidArgument.
+        threshold, fusion (rrf, weighted), weights, rerank, rerank_required, candidates, event_time_range,
+        ingestion_time_range, exclude_expired, include_content, include_vector, group_by. Aliases: `retrieve.ALIASES`.
+        Raises InvalidArgument.
         """
-        names = ("collection", "scope", "scope_id", "tenant_id", "session_id")
-        where = self.place(**{name: options.pop(name) for name in names if name in options})
+        options = plain_names(options)
+        where = self.place(**{name: options.pop(name) for name in PLACE if name in options})
         running = Retrieval(self.config.retrieval, where, query, **options)
-        self._session(where)
         main = self._catalog.find(where.collection)
         found = main and self._catalog.find(where.collection, where.scope)
         chosen = (
@@ -87,9 +109,24 @@ class Rag(SessionCollections):
             else self._collection_embedder(main, embedder, dimensions)
         )
         self._count(where, "searches_performed", 1)
-        if running.uses_vectors:
-            self._count(where, "embedding_tokens", count_tokens(query))
-        return await running.run(found, chosen)
+        result = await self._answer(running, found, chosen)
+        self._count(where, "embedding_tokens", result.embedding_tokens)
+        return result
+
+    async def _answer(self, running: Retrieval, found: Collection | None, embedder: Embedder) -> SearchResult:
+        """Return what was found when the same was asked before and nothing was written since, else search."""
+        began = time.monotonic()
+        stamp = None if found is None or not self.config.cache_search_cache_enabled else found.stamp()
+        key = None if stamp is None else running.key(embedder.id)
+        kept = None if key is None else self._searches.get(key, stamp)
+        if kept is not None:
+            again = msgspec.msgpack.decode(kept, type=SearchResult)
+            took = (time.monotonic() - began) * 1000
+            return msgspec.structs.replace(again, embedding_tokens=0, duration_ms=took)
+        result = await running.run(found, embedder)
+        if key is not None and not result.warnings:
+            self._searches.put(key, msgspec.msgpack.encode(result), stamp=stamp, until=running.until)
+        return result
 
     def check_search(self, **options: Any) -> None:
         """Raise what a search with these options would."""
@@ -113,7 +150,19 @@ class Rag(SessionCollections):
         """Return a document with its text, or None."""
         where = self.place(**place)
         found = self._catalog.find(where.collection, where.scope)
-        return None if found is None else found.get(where.scope, documents.known_as(ident))
+        if found is None:
+            return None
+        name = documents.known_as(ident)
+        stamp = found.stamp() if self.config.cache_document_cache_enabled else None
+        key = msgspec.json.encode([where, name])
+        kept = None if stamp is None else self._documents.get(key, stamp)
+        if kept is not None:
+            again: dict[str, Any] = msgspec.msgpack.decode(kept)
+            return again
+        document = found.get(where.scope, name)
+        if stamp is not None and document is not None:
+            self._documents.put(key, msgspec.msgpack.encode(document), stamp=stamp, until=document.get("expires_at"))
+        return document
 
     def list_documents(self, *, limit: int = 100, after: str | None = None, **place: Any) -> list[dict[str, Any]]:
         """Return documents without text, by id."""

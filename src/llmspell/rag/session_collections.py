@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from llmspell.rag.place import Place
     from llmspell.vectors.collection import Collection
 
+DEFAULT: Any = object()  # stands for what the configuration says
+
 
 class SessionCollections(Collections):
     """Scopes `session:<id>` of the default collection, with a life and a limit. Their records: `sessions`."""
@@ -22,22 +24,26 @@ class SessionCollections(Collections):
         return self._made(self.config.default_collection)[0]
 
     def _session(self, where: Place) -> dict[str, Any]:
-        if not where.scope.startswith("session:"):
-            return {}
-        base = self._catalog.find(self.config.default_collection)
-        return (sessions.find(base, where.scope.partition(":")[2]) if base is not None else None) or {}
+        """Return what is recorded of the session of a place, empty for any other place."""
+        session = where.scope.removeprefix(sessions.PREFIX)
+        return (self._session_record(session) if session != where.scope else None) or {}
+
+    def _write(self, base: Collection, session: str, record: dict[str, Any]) -> None:
+        self.sweep_sessions()
+        sessions.write(base, session, record, most=self.config.sessions_max_collections)
 
     def create_session_collection(
-        self, session_id: str, ttl: float | None = sessions.DEFAULT_TTL_S, *, max_vectors: int | None = None
+        self, session_id: str, ttl: float | None = DEFAULT, *, max_vectors: int | None = None
     ) -> dict[str, Any]:
-        """Make the collection of a session. ttl: seconds, None for ever."""
+        """Make the collection of a session. ttl: seconds, None for ever, without it the configured ones."""
         self._check_enabled()
+        ttl = self.config.sessions_default_ttl_seconds if ttl is DEFAULT else ttl
         session, life = sessions.check_id(session_id), sessions.seconds(ttl, "ttl")
         base = self._base()
-        old = sessions.find(base, session)
+        old = self._session_record(session)
         expires = None if life is None else time.time() + life
         record = {**(old or {}), "ttl": life, "expires_at": expires, "max_vectors": _limit(max_vectors)}
-        sessions.write(base, session, record)
+        self._write(base, session, record)
         name = f"{SESSION_COLLECTION}{session}"
         return {"session_id": session, "namespace": name, "name": name, **record, "created": old is None}
 
@@ -45,7 +51,7 @@ class SessionCollections(Collections):
         self,
         session_id: str,
         *,
-        vector_ttl: float | None = sessions.DEFAULT_TTL_S,
+        vector_ttl: float | None = DEFAULT,
         auto_ingest: bool = False,
         persist: bool = True,
         max_vectors: int | None = None,
@@ -59,12 +65,13 @@ class SessionCollections(Collections):
             )
         session = sessions.check_id(session_id)
         base = self._base()
+        life = self.config.sessions_default_ttl_seconds if vector_ttl is DEFAULT else vector_ttl
         record = {
-            "vector_ttl": sessions.seconds(vector_ttl, "vector_ttl"),
+            "vector_ttl": sessions.seconds(life, "vector_ttl"),
             "persist": bool(persist),
             "max_vectors": _limit(max_vectors),
         }
-        sessions.write(base, session, {**(sessions.find(base, session) or {}), **record})
+        self._write(base, session, {**(self._session_record(session) or {}), **record})
         return {"session_id": session, **record, "auto_ingest": False, "configured": True}
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from llmspell.vectors.collection import Collection
 
 PREFIX = "session:"
-MAX_SESSIONS = 1000
-DEFAULT_TTL_S = 3600
 
 
 def check_id(session: Any) -> str:
@@ -39,43 +37,43 @@ def seconds(value: Any, name: str) -> int | float | None:
 
 
 def find(collection: Collection, session: str) -> dict[str, Any] | None:
-    """Return what is recorded of a session. One that expired is removed with its documents."""
-    record: dict[str, Any] | None = collection.notes(PREFIX + session).get(PREFIX + session)
-    if record is not None and record.get("expires_at") is not None and record["expires_at"] <= time.time():
-        remove(collection, session)
-        return None
+    """Return what is recorded of a session, expired or not."""
+    record: dict[str, Any] | None = collection.note(PREFIX + session)
     return record
 
 
-def write(collection: Collection, session: str, record: dict[str, Any]) -> None:
-    """Record a session. Raises LimitExceeded beyond a thousand."""
-    known = collection.notes(PREFIX)
-    if PREFIX + session not in known and len(known) >= MAX_SESSIONS:
-        for name in list(known):
-            find(collection, name.removeprefix(PREFIX))
+def is_over(record: dict[str, Any]) -> bool:
+    """Tell whether a session expired."""
+    return record.get("expires_at") is not None and record["expires_at"] <= time.time()
+
+
+def expired(collection: Collection) -> list[str]:
+    """Return the ids of the sessions that expired."""
+    return [name.removeprefix(PREFIX) for name, record in collection.notes(PREFIX).items() if is_over(record)]
+
+
+def passing(collection: Collection) -> list[str]:
+    """Return the ids of the sessions that are not to outlive the process."""
+    notes = collection.notes(PREFIX).items()
+    return [name.removeprefix(PREFIX) for name, record in notes if record.get("persist") is False]
+
+
+def write(collection: Collection, session: str, record: dict[str, Any], *, most: int) -> None:
+    """Record a session. most: sessions at once; beyond them it raises LimitExceeded."""
+    if find(collection, session) is None:
         used = len(collection.notes(PREFIX))
-        if used >= MAX_SESSIONS:
+        if used >= most:
             raise LimitExceeded(
-                f"at most {MAX_SESSIONS} session collections: clean up a scope first",
-                details={"resource": "session_collections", "limit": MAX_SESSIONS, "used": used},
+                f"at most {most} session collections (rag.sessions.max_collections): clean up a scope first",
+                details={"resource": "session_collections", "limit": most, "used": used},
             )
     collection.set_note(PREFIX + session, record)
 
 
 def remove(collection: Collection, session: str) -> None:
-    """Forget a session and its documents."""
-    collection.delete_scope(f"session:{session}")
-    collection.set_note(PREFIX + session, None)
-
-
-def remove_passing(collection: Collection) -> None:
-    """Forget the sessions that were not to persist, and those that expired."""
-    for name, record in collection.notes(PREFIX).items():
-        session = name.removeprefix(PREFIX)
-        if record.get("persist") is False:
-            remove(collection, session)
-        else:
-            find(collection, session)
+    """Forget a session."""
+    if find(collection, session) is not None:
+        collection.set_note(PREFIX + session, None)
 
 
 def names(collection: Collection) -> list[str]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from llmspell.vectors.records import Found, Query, Recorded, Stored
 
 T = TypeVar("T")
+_openings = count()
 _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
 
 
@@ -73,6 +75,7 @@ class Collection:
             connection.close()
             raise
         self._connection = connection
+        self._opening = next(_openings)
         self._indexes = Indexes(
             connection, dim=self.recorded.dimensions, metric=self.recorded.metric, max_bytes=self._max_bytes
         )
@@ -103,6 +106,31 @@ class Collection:
             except BaseException:
                 self._indexes.clear()
                 raise
+
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes with every commit, of other processes too; None while the file rests or is in use.
+
+        Equal stamps mean equal content, but for what expired meanwhile. Never waits.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._connection is None or self._connection.in_transaction:
+                return None
+            with files.translated(self.path):
+                version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+                return self._opening, int(version), self._connection.total_changes
+        finally:
+            self._lock.release()
+
+    def next_expiry(self, scope: str) -> float | None:
+        """Return when the next document of a scope expires, None if none will."""
+        with self._open(write=False) as connection:
+            statement = "SELECT min(expires) FROM documents WHERE scope = ? AND expires > ?"
+            found: float | None = connection.execute(
+                statement, (self._scope(connection, scope), time.time())
+            ).fetchone()[0]
+            return found
 
     def is_current(self) -> bool:
         """Tell whether the file is still the one that was opened: another process may have removed it."""
@@ -383,6 +411,12 @@ class Collection:
             rows = connection.execute("SELECT name, value FROM notes ORDER BY name").fetchall()
         return {name: msgspec.json.decode(value) for name, value in rows if name.startswith(prefix)}
 
+    def note(self, name: str) -> Any:
+        """Return a note, None where there is none."""
+        with self._open(write=False) as connection:
+            row = connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
     def set_note(self, name: str, value: Any) -> None:
         """Write a note; None removes it."""
         with self._open(write=True) as connection:
@@ -415,6 +449,7 @@ class Collection:
             try:
                 if self._connection is not None:
                     source.backup(self._connection)
+                    self._opening = next(_openings)
                     self._indexes.clear()
                     self.recorded = files.record(self._connection, self.path, None)
             finally:

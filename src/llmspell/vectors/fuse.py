@@ -38,6 +38,6 @@ def weighted(arms: Arms, weights: Mapping[str, float]) -> dict[int, float]:
         low = min(scores.values()) if len(scores) == keys else 0.0
         high = max(scores.values())
         for key, score in scores.items():
-            part = (score - low) / (high - low) if high > low else 1.0
+            part = (score - low) / (high - low) if high > low else float(high > 0)
             fused[key] = fused.get(key, 0.0) + part * weights.get(name, 0.0) / total
     return fused

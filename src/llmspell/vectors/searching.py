@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from llmspell.vectors import fuse, lexical
+from llmspell.vectors import fuse, lexical, side_arms
 from llmspell.vectors.records import Found
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def search(
             arms["keyword"] = {key: score for key, score in arms["keyword"].items() if score >= floor}
         else:
             _complete(index, arms, query)
+    if query.weights is not None and len(arms) > 1 and any(query.weights.get(name) for name in side_arms.NAMES):
+        keys = set().union(*arms.values())
+        arms |= side_arms.side_arms(connection, keys, words)
     fused = _fused(arms, query)
     found = _rows(connection, fused, arms, query.k)
     vectors = {} if index is None else _vectors(index, [hit.key for hit in found])
