@@ -205,9 +205,9 @@ py::list get_attrs(const VectorIndex& self, const py::object& keys) {
     return out;
 }
 
-py::dict compact(const VectorIndex& self) {
+py::dict compact(const VectorIndex& self, std::int64_t threads) {
     Index& index = self.use();
-    const hnsw::Compaction done = released([&] { return index.compact(); });
+    const hnsw::Compaction done = released([&] { return index.compact(threads); });
     py::dict out;
     out["removed"] = done.removed;
     out["relinked"] = done.relinked;
@@ -316,7 +316,7 @@ void bind_vectors(py::module_& module) {
              py::arg("threads") = 1, py::arg("replace") = true)
         .def("set_attrs", &set_attrs, py::arg("keys"), py::arg("attrs"), py::kw_only(), py::arg("merge") = true)
         .def("get_attrs", &get_attrs, py::arg("keys"))
-        .def("compact", &compact)
+        .def("compact", &compact, py::kw_only(), py::arg("threads") = 1)
         .def("save", &save, py::arg("path"), py::kw_only(), py::arg("sync") = true, py::arg("tag") = py::bytes())
         .def_static("open", &open, py::arg("path"), py::kw_only(), py::arg("mmap") = true, py::arg("writable") = true,
                     py::arg("verify") = "graph")

@@ -99,18 +99,29 @@ void Graph::add_links(Slot target, std::size_t level, std::span<const Slot> inco
     set_best(target, level, all);
 }
 
+// The dead take only the room that the living leave: beside its dead twin no element put back would be chosen.
 void Graph::set_best(Slot target, std::size_t level, std::vector<Slot>& all) {
     if (all.size() > room(level)) {
         Measure measure(*this, rows_);
         measure.element(target);
         std::vector<float> distances(all.size());
         measure.many(all.data(), all.size(), distances.data());
-        std::vector<Near> candidates;
-        candidates.reserve(all.size());
+        std::vector<Near> living, dead;
+        living.reserve(all.size());
         for (std::size_t i = 0; i < all.size(); ++i) {
-            candidates.emplace_back(distances[i], all[i]);
+            (head(all[i]).dead == 0 ? living : dead).emplace_back(distances[i], all[i]);
         }
-        select(candidates, room(level), all);
+        all.clear();
+        if (living.size() > room(level)) {
+            select(living, room(level), all);
+        } else {
+            std::transform(living.begin(), living.end(), std::back_inserter(all),
+                           [](const Near& near) { return near.slot(); });
+        }
+        std::sort(dead.begin(), dead.end());
+        for (std::size_t i = 0; i < dead.size() && all.size() < room(level); ++i) {
+            all.push_back(dead[i].slot());
+        }
     }
     set_links(target, level, all);
 }
@@ -177,38 +188,6 @@ Status Graph::link(std::span<const Slot> fresh, std::int64_t threads) {
         }
         return Done{};
     });
-}
-
-// What a dead neighbour led to takes its place, as far as there is room for it and it leads in another direction.
-bool Graph::mend(Slot slot) {
-    bool changed = false;
-    for (std::size_t level = 0; level <= head(slot).level; ++level) {
-        std::array<Slot, most_links> held, further;
-        const auto now = links(slot, level, held);
-        if (std::none_of(now.begin(), now.end(), [&](Slot next) { return head(next).dead != 0; })) {
-            continue;
-        }
-        std::vector<Slot> all;
-        for (const Slot next : now) {
-            if (head(next).dead == 0) {
-                all.push_back(next);
-            }
-        }
-        for (const Slot next : now) {
-            if (head(next).dead == 0) {
-                continue;
-            }
-            for (const Slot beyond : links(next, level, further)) {
-                if (beyond != slot && head(beyond).dead == 0 &&
-                    std::find(all.begin(), all.end(), beyond) == all.end()) {
-                    all.push_back(beyond);
-                }
-            }
-        }
-        set_best(slot, level, all);
-        changed = true;
-    }
-    return changed;
 }
 
 }  // namespace spell::hnsw

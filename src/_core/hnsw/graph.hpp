@@ -51,6 +51,11 @@ struct Entry {
     std::uint32_t level = 0;
 };
 
+struct Mending {
+    std::size_t relinked = 0;  // elements
+    std::size_t work = 0;      // links looked at
+};
+
 class Graph;
 
 // Distances from one vector to many elements, in the measure of the walk: smaller is nearer.
@@ -111,9 +116,8 @@ class Graph {
                 Scratch& scratch) const;
 
     void set_dead(Slot slot) noexcept;
-    // Takes links to the dead out of the lists of `live` and joins what they held together.
-    // True if there was anything to do.
-    bool mend(Slot slot);
+    // Takes links to the dead out of the lists of all but the dying in [begin, end) and joins what they held together.
+    Result<Mending> mend(Slot begin, Slot end, std::int64_t threads);
     void forget(Slot slot) noexcept;  // nothing leads to it any more
     void unlink() noexcept;           // all of them
     void move_entry(std::size_t slots) noexcept;
@@ -144,6 +148,7 @@ class Graph {
  private:
     friend class Measure;
     struct Plan;
+    struct Mended;
 
     Slot* list(Slot slot, std::size_t level) const noexcept;
     std::size_t room(std::size_t level) const noexcept { return level == 0 ? 2 * shape_.m : shape_.m; }
@@ -180,6 +185,7 @@ class Graph {
     void select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const;
     void set_best(Slot target, std::size_t level, std::vector<Slot>& all);
     void add_links(Slot target, std::size_t level, std::span<const Slot> incoming);
+    bool without_dead(Slot slot, std::size_t level, std::vector<Slot>& kept, std::size_t& work) const;
     void link_round(std::span<const Slot> fresh, std::int64_t threads);
 
     Shape shape_;

@@ -1,7 +1,6 @@
 #include "hnsw/index.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -12,9 +11,6 @@ namespace spell::hnsw {
 namespace {
 
 constexpr Error closed{Errc::closed, 0, 0, "index"};
-constexpr double repair_share = 0.2;
-constexpr std::size_t repair_least = 1024;
-constexpr std::chrono::microseconds repair_time{2000};
 
 Shape shape_of(const Options& options) {
     return {
@@ -203,7 +199,7 @@ Result<std::int64_t> Index::store(const Addition& what, const std::vector<std::s
         }
     }
     Compaction ignored;
-    repair(false, ignored);
+    (void)repair(false, 1, ignored);  // without memory it is left for later
     return static_cast<std::int64_t>(map_.count() - before);
 }
 
@@ -339,7 +335,7 @@ Result<std::int64_t> Index::remove(std::span<const std::int64_t> keys) noexcept 
             ++generation_;
         }
         Compaction ignored;
-        repair(false, ignored);
+        (void)repair(false, 1, ignored);
         return removed;
     });
 }
@@ -368,84 +364,6 @@ Result<std::int64_t> Index::set_attrs(std::span<const std::int64_t> keys, std::s
             ++generation_;
         }
         return changed;
-    });
-}
-
-// Starts a repair when enough is dead, or at all events, and goes on with it. True when nothing is left to do.
-bool Index::repair(bool all, Compaction& done) {
-    if (!graph_ || !graph_->linked) {
-        return true;
-    }
-    const double share =
-        static_cast<double>(dead_.size()) / static_cast<double>(std::max<std::size_t>(1, rows_->used()));
-    if (dying_.empty() && (all ? !dead_.empty() : dead_.size() > repair_least && share > repair_share)) {
-        std::swap(dying_, dead_);
-        std::for_each(dying_.begin(), dying_.end(), [&](Slot slot) { graph_->head(slot).dead = Graph::dying; });
-        mended_ = 0;
-        dead_.reserve(dying_.capacity());
-    }
-    return dying_.empty() || mend_some(all, done);
-}
-
-bool Index::mend_some(bool all, Compaction& done) {
-    const auto end = std::chrono::steady_clock::now() + repair_time;
-    while (mended_ < rows_->used()) {
-        const auto slot = static_cast<Slot>(mended_++);
-        done.relinked += graph_->head(slot).dead != Graph::dying && graph_->mend(slot) ? 1 : 0;
-        if (!all && mended_ % 16 == 0 && std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-    }
-    const Entry entry = graph_->entry();
-    if (entry.slot != no_slot && graph_->head(entry.slot).dead != 0) {
-        graph_->move_entry(rows_->used());
-    }
-    rows_->reserve_free(dying_.size());
-    {
-        const auto lock = write();
-    }  // readers that still hold one of them leave
-    for (const Slot slot : dying_) {
-        if (rows_->has_floats()) {
-            std::fill_n(rows_->vector(slot), dim(), 0.0f);
-        }
-        graph_->forget(slot);
-        rows_->give_back(slot);
-    }
-    done.removed += dying_.size();
-    done.bytes_freed +=
-        dying_.size() * (graph_->records().stride() + (rows_->has_floats() ? dim() * sizeof(float) : 0));
-    dying_.clear();
-    return dead_.empty();
-}
-
-void Index::drop_graph() noexcept {
-    std::unique_ptr<Graph> gone;
-    const auto lock = write();
-    graph_->linked = false;
-    is_graph_.store(false, std::memory_order_relaxed);
-    if (rows_->has_floats()) {
-        std::swap(gone, graph_);
-    } else {
-        graph_->unlink();
-    }
-}
-
-Result<Compaction> Index::compact() noexcept {
-    return guarded<Compaction>([&]() -> Result<Compaction> {
-        const std::lock_guard writing(writer_);
-        if (const Status open = writable(); !open) {
-            return open.error();
-        }
-        Compaction done;
-        while (!repair(true, done)) {
-        }
-        if (graph_ && graph_->linked && map_.count() <= options_.exact_below / 2) {
-            drop_graph();
-        }
-        const auto lock = write();
-        columns_.tidy(rows_->used());
-        ++generation_;
-        return done;
     });
 }
 

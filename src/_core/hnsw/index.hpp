@@ -88,7 +88,7 @@ class Index {
     Result<std::int64_t> set_attrs(std::span<const std::int64_t> keys, std::span<const Attrs> attrs,
                                    bool merge) noexcept;
     Status clear() noexcept;
-    Result<Compaction> compact() noexcept;
+    Result<Compaction> compact(std::int64_t threads = 1) noexcept;
     void close() noexcept;
 
     Result<Found> search(const float* query, const Search& how) const noexcept;
@@ -139,8 +139,9 @@ class Index {
     void publish(std::span<const Fresh> fresh, std::unique_ptr<Graph>& made, bool linked) noexcept;
     void undo(std::span<const Fresh> fresh) noexcept;
     void discard(Slot slot) noexcept;
-    bool repair(bool all, Compaction& done);
-    bool mend_some(bool all, Compaction& done);
+    Result<bool> repair(bool all, std::int64_t threads, Compaction& done);
+    Result<bool> mend_some(bool all, std::int64_t threads, Compaction& done);
+    Status repair_all(std::int64_t threads, Compaction& done);
     void drop_graph() noexcept;
 
     Result<Found> find(const float* query, const Search& how) const;

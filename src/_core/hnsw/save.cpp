@@ -261,7 +261,8 @@ Result<std::int64_t> Index::save(const std::string& path, bool sync, const std::
             return Error{Errc::closed, 0, 0, "index"};
         }
         Compaction ignored;
-        while (!repair(true, ignored)) {
+        if (const Status repaired = repair_all(1, ignored); !repaired) {
+            return repaired.error();
         }
         {
             const auto lock = write();

@@ -130,10 +130,11 @@ class VectorIndex:
     def get_attrs(self, keys: ArrayLike) -> list[dict[str, _Scalar]]:
         """Return the attributes that are not None; an unknown key raises NotFound."""
 
-    def compact(self) -> dict[str, int]:
+    def compact(self, *, threads: int = 1) -> dict[str, int]:
         """Free what removed vectors still hold; return removed, relinked, bytes_freed.
 
-        The graph goes when at most half of `exact_below` vectors live.
+        The graph goes when at most half of `exact_below` vectors live. threads: 1 to 256, 0 = all processors; the
+        result is the same for any number.
         """
 
     def save(self, path: str | PathLike[str], *, sync: bool = True, tag: bytes = b"") -> int:
