@@ -82,7 +82,7 @@ void Graph::walk(const Measure& measure, Near from, std::size_t level, std::size
     std::vector<Near>& pool = scratch.pool;
     pool.clear();
     pool.reserve(ef + 1);
-    pool.push_back(from);
+    pool.emplace_back(from.distance(), from.slot());  // from the pool of a higher layer it comes expanded
     scratch.visited.expect(1);
     scratch.visited.first(from.slot());
     for (std::size_t at = 0;;) {
