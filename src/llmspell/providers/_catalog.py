@@ -27,6 +27,8 @@ class Catalog:
         self._environ = environ
         self._defined: dict[str, Settings] = {canonical(name): table for name, table in config.defined.items()}
         self._profiles: dict[str, Profile] = {}
+        self.further: dict[str, Profile] = {}
+        """Profiles of services that serve other parts of the house only."""
 
     def names(self) -> list[str]:
         """Return every known name, bundled or configured, sorted."""
@@ -73,7 +75,7 @@ class Catalog:
         if name not in self._profiles:
             settings = self.settings(name)
             kind = settings.provider_type or name
-            profile = _profiles.find(kind)
+            profile = _profiles.find(kind) or self.further.get(kind)
             if profile is None:
                 raise ConfigurationError(
                     f"providers.{name}: provider_type {kind!r} is unknown, expected one of "
@@ -93,6 +95,12 @@ class Catalog:
     def is_listed(self, name: str) -> bool:
         """Tell whether the provider is configured or has a key."""
         return name in self._defined or (not self.profile(name).builtin and self.key_source(name) is not None)
+
+    def is_configured(self, name: str) -> bool:
+        """Tell whether the configuration or the environment says anything of the provider."""
+        profile = self.profile(name)
+        addressed = any(self._environ.get(variable, "").strip() for variable in profile.base_url_env)
+        return name in self._defined or addressed or self.key_source(name) is not None
 
     def base_url(self, name: str) -> str:
         """Return the address: configuration, then environment, then profile; empty if there is none."""

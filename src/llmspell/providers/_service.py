@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from llmspell.base.effects import Effects
     from llmspell.metrics import Metrics
     from llmspell.net import HttpClient
+    from llmspell.providers._embedding import EmbeddingServices
 
 _MAX_BUILT = 256
 _PLAIN = CallOptions()
@@ -284,6 +285,13 @@ class Providers:
             usage = msgspec.structs.replace(batch.usage, cost_usd=price.cost(batch.usage) if price else None)
             self._tally.count(name, model, usage, latency_ms=_ms(started))
             return msgspec.structs.replace(batch, usage=usage)
+
+    @cached_property
+    def for_embedders(self) -> EmbeddingServices:
+        """The services as embedders use them."""
+        from llmspell.providers._embedding import EmbeddingServices
+
+        return EmbeddingServices(self._catalog, self._shared, self._effects, self._tally, self.price)
 
     def scripted(self, name: str, turns: Any, *, loop: bool = False) -> None:
         """Define or replace the model `scripted/<name>`."""
