@@ -161,7 +161,7 @@ class App:
         """Retrieval: ingestion and search."""
         from llmspell.rag import Rag
 
-        return Rag(self.config.rag, home=self.home)
+        return Rag(self.config.rag, home=self.home, services=lambda: self.providers.for_embedders)
 
     @cached_property
     def tools(self) -> Tools:

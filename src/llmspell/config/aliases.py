@@ -40,9 +40,6 @@ _HNSW = (
     "m", "ef_construction", "ef_search", "max_elements", "seed", "num_threads", "allow_replace_deleted",
     "parallel_batch_size", "enable_mmap", "quantization", "keep_f32", "exact_below", "preset",
 )  # fmt: skip
-_EMBEDDING = (
-    "model", "cache_enabled", "cache_size", "cache_ttl_seconds", "batch_size", "timeout_seconds", "max_retries",
-)  # fmt: skip
 IGNORED = {
     "engines.javascript": "the JavaScript engine is absent",
     "engines.python": "the Python engine is absent",
@@ -55,7 +52,6 @@ IGNORED = {
     "debug.stack_trace": "errors carry their traceback anyway",
     "tenancy.usage_flush_ms": "usage is written at once",
     **{f"rag.vector_storage.hnsw.{key}": "searches are exact, which needs no tuning" for key in _HNSW},
-    **{f"rag.embedding.{key}": "the built-in embedder works in the process" for key in _EMBEDDING},
 }
 
 # what this build does not contain; a file that relies on it must not load

@@ -30,6 +30,8 @@ def cross_check(merged: dict[str, Any], origins: dict[str, Origin], problems: li
             broken(embedding, f"{embedding} = {merged[embedding]} but {stored} = {merged[stored]}: state only one")
     elif embedding in merged or stored in merged:
         merged[embedding] = merged[stored] = merged.get(embedding, merged.get(stored))
+    elif value("rag.embedding.default_provider") != "builtin":
+        merged[embedding] = 0
 
 
 def advice(config: Config) -> list[str]:

@@ -213,8 +213,23 @@ class VectorStorage(msgspec.Struct, frozen=True, kw_only=True):
 class Embedding(msgspec.Struct, frozen=True, kw_only=True):
     """rag.embedding: how text becomes a vector."""
 
-    default_provider: Annotated[str, doc("Embedder; builtin needs no network")] = "builtin"
-    dimensions: Annotated[int, doc("Length of a vector", ge=1, le=65535)] = 384
+    default_provider: Annotated[str, doc("Embedder, or provider that embeds; builtin needs no network")] = "builtin"
+    model: Annotated[str | None, doc("Model of the embedder; default by embedder")] = None
+    dimensions: Annotated[
+        int,
+        doc("Length of a vector; 0: the model's own, as for another default_provider", ge=0, le=65535),
+    ] = 384
+    base_url: Annotated[str | None, doc("Address of the embedding service; default by provider")] = None
+    api_key: Annotated[str | None, doc("Its key, or env:NAME, file:PATH, keyring:SERVICE/USER", secret=True)] = None
+    directory: Annotated[str | None, doc("Folder of the model that the embedders static and onnx read")] = None
+    batch_size: Annotated[int, doc("Texts of one request; a service's maximum is kept", gt=0)] = 32
+    timeout_seconds: Annotated[float, doc("Time of one request", gt=0)] = 30
+    max_retries: Annotated[int, doc("Further attempts after a failure worth repeating", ge=0)] = 3
+    cache_enabled: Annotated[bool, doc("Keep vectors of texts seen before")] = True
+    cache_size: Annotated[int, doc("Vectors kept in memory", gt=0)] = 10_000
+    cache_max_mb: Annotated[int, doc("Memory they may take", gt=0)] = 100
+    cache_ttl_seconds: Annotated[float, doc("Life of a kept vector, 0 for ever", ge=0)] = 3600
+    cache_disk: Annotated[bool, doc("Keep them in a file too, for the next process")] = False
 
 
 class Chunking(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmspell._core import HashEmbedder
+from llmspell._core import HashEmbedder, count_tokens
 from llmspell.base.offload import offload
+from llmspell.embedders._base import Options, Spent, check_texts
 from llmspell.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from llmspell.errors import InvalidArgument
+from llmspell.embedders._base import Vectors
 
 DIMENSIONS = 384
-MODELS = ["hash-v1"]
+MODELS = {"hash-v1": 384}
 SMALL = 4096
 """Characters that are embedded at once; a hop to a worker thread costs more."""
 
@@ -23,10 +24,18 @@ class Embedder:
     """See the module. dimensions: 32 to 4096."""
 
     name = "builtin"
+    model = None
     max_tokens = None
+    tells_queries = False
 
-    def __init__(self, dimensions: int | None = None) -> None:
-        self.dim = DIMENSIONS if dimensions is None else dimensions
+    def __init__(self, options: Options) -> None:
+        asked = options.model or (options.section.model if options.own else None)
+        if asked not in (None, *MODELS):
+            raise InvalidArgument(
+                f"the embedder builtin has no model {asked!r}; there is: {', '.join(MODELS)}",
+                details={"name": "embedding_model", "value": asked},
+            )
+        self.dim = DIMENSIONS if options.dimensions is None else options.dimensions
         self._hash = HashEmbedder(self.dim)
 
     @property
@@ -34,10 +43,11 @@ class Embedder:
         """Name of the method and its options."""
         return str(self._hash.id)
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def embed(self, texts: Sequence[str], *, query: bool = False, spent: Spent | None = None) -> Vectors:
         """Return float32 of shape (n, dim). Raises InvalidArgument for texts that are no valid Unicode."""
-        if not all(isinstance(text, str) for text in texts):
-            raise InvalidArgument("texts to embed must be strings", details={"name": "texts"})
+        check_texts(texts)
+        if spent is not None:
+            spent.add(Spent(embedded=len(texts), tokens=sum(map(count_tokens, texts))))
         if sum(map(len, texts)) <= SMALL:
             return self._hash.embed(texts)
         return await offload(lambda: self._hash.embed(texts, threads=0))

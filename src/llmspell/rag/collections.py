@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument
 from llmspell.rag import sessions, stats
-from llmspell.rag.embedding import Embedding
+from llmspell.rag.embedding import ANY, Embedding, Wanted
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.vectors.catalog import Catalog
 from llmspell.vectors.records import Recorded
 
 if TYPE_CHECKING:
     from llmspell import config as configuration
-    from llmspell.embedders._base import Embedder
+    from llmspell.embedders._base import Services
+    from llmspell.embedders._source import Run, Source
     from llmspell.vectors.collection import Collection
 
 METRICS = {"l2": "euclidean", "ip": "inner_product", "innerproduct": "inner_product", "l1": "manhattan"}
@@ -27,10 +29,12 @@ KNOWN_METRICS = ("cosine", "euclidean", "inner_product", "manhattan")
 class Collections(Embedding):
     """home: its `vectors/` holds the collections unless the configuration names a folder."""
 
-    def __init__(self, config: configuration.model.Rag, *, home: Path) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: configuration.model.Rag, *, home: Path, services: Callable[[], Services] | None = None
+    ) -> None:
         storage = config.vector_storage
         folder = Path(storage.persistence_path).expanduser() if storage.persistence_path else home / "vectors"
+        super().__init__(config, folder=folder, services=services)
         self._catalog = Catalog(
             folder,
             memory=storage.backend == "memory",
@@ -38,7 +42,7 @@ class Collections(Embedding):
             max_bytes=storage.max_memory_mb * 1_048_576,
             max_tenants=storage.max_open_tenants,
         )
-        self._counters: Counter[tuple[str, str, str]] = Counter()
+        self._counters: dict[tuple[str, str, str], float] = defaultdict(float)
 
     def place(
         self,
@@ -73,15 +77,20 @@ class Collections(Embedding):
             return None
         return record
 
-    def _made(
-        self, name: str, *, embedder: str | None = None, dimensions: int | None = None, metric: str | None = None
-    ) -> tuple[Collection, Embedder, bool]:
+    def _made(self, name: str, wanted: Wanted = ANY, *, metric: str | None = None) -> tuple[Collection, Source, bool]:
         """Return a collection, made when there is none, its embedder, and whether it is new."""
         found = self._catalog.find(name)
         if found is None:
-            chosen = self.embedder(embedder, dimensions)
+            chosen = self.embedder(*wanted)
+            if not chosen.dim:
+                raise InvalidArgument(
+                    f"the length of vectors of {chosen.name}/{chosen.model} is not known before the first: "
+                    "state dimensions",
+                    details={"name": "dimensions"},
+                )
             recorded = Recorded(
                 embedder=chosen.name,
+                model=chosen.model,
                 embedder_id=chosen.id,
                 dimensions=chosen.dim,
                 metric=metric or self.config.vector_storage.hnsw.metric,
@@ -93,20 +102,33 @@ class Collections(Embedding):
                 f"the collection {name!r} exists with metric {found.recorded.metric}, not {metric}",
                 details={"name": "metric", "value": metric},
             )
-        return found, self._collection_embedder(found, embedder, dimensions), False
+        return found, self._collection_embedder(found, wanted), False
 
-    def _holder(self, where: Place, embedder: str | None, dimensions: int | None) -> tuple[Collection, Embedder]:
+    async def _holder(self, where: Place, wanted: Wanted, *, cache: bool) -> tuple[Collection, Run]:
         """Return the collection that a place writes to, made when there is none, and its embedder."""
-        main, chosen, _ = self._made(where.collection, embedder=embedder, dimensions=dimensions)
-        return self._catalog.make(where.collection, main.recorded, where.scope), chosen
+        if self._catalog.find(where.collection) is None:
+            chosen = self.embedder(*wanted)
+            if not await offload(lambda: chosen.dim):
+                await chosen.probe()
 
-    def _count(self, where: Place, what: str, amount: int) -> None:
+        def make() -> tuple[Collection, Source]:
+            main, chosen, _ = self._made(where.collection, wanted)
+            return self._catalog.make(where.collection, main.recorded, where.scope), chosen
+
+        found, chosen = await offload(make)
+        return found, self._working(found, chosen, where.scope, query=False, cache=cache)
+
+    def _count(self, where: Place, what: str, amount: float) -> None:
         self._counters[where.collection, where.scope, what] += amount
+
+    def _count_spent(self, where: Place, run: Run) -> None:
+        for what, amount in stats.spent(run.spent).items():
+            self._count(where, what, amount)
 
     def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
         """Make a collection, or return the one that is there, which other settings refuse.
 
-        settings: metric, embedder, dimensions. Raises InvalidArgument, EmbedderMismatch.
+        settings: metric, embedder, model, dimensions. Raises InvalidArgument, EmbedderMismatch.
         """
         self._check_enabled()
         metric = settings.pop("metric", None)
@@ -116,7 +138,8 @@ class Collections(Embedding):
                 f"there is no metric {metric!r}; there are: {', '.join(KNOWN_METRICS)}",
                 details={"name": "metric", "value": metric, "allowed": list(KNOWN_METRICS)},
             )
-        found, chosen, new = self._made(name, metric=metric, **settings)
+        wanted = Wanted(settings.pop("embedder", None), settings.pop("model", None), settings.pop("dimensions", None))
+        found, chosen, new = self._made(name, wanted, metric=metric, **settings)
         return {
             "name": name,
             "embedder": chosen.name,
@@ -165,7 +188,7 @@ class Collections(Embedding):
         found = self._catalog.find(where.collection)
         counts = self._catalog.stats(where.collection, None if whole else where.scope)
         used = stats.used(self._counters, where, whole=whole)
-        return stats.counted(found, counts, used, self.config.embedding)
+        return stats.counted(found, counts, used, self.config.embedding, self.default_dimensions())
 
     def _is_scope(self, text: str) -> bool:
         if text == "global" or ":" in text:

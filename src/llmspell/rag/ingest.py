@@ -23,7 +23,7 @@ from llmspell.rag.results import IngestProgress, IngestResult
 from llmspell.vectors.records import Part, Stored
 
 if TYPE_CHECKING:
-    from llmspell.embedders._base import Embedder
+    from llmspell.embedders._source import Run
     from llmspell.rag.documents import Document
     from llmspell.vectors.collection import Collection
 
@@ -41,7 +41,7 @@ class Ingestion:
         self,
         collection: Collection,
         scope: str,
-        embedder: Embedder,
+        embedder: Run,
         *,
         recipe: chunking.Recipe,
         on_progress: Progress | None,
@@ -81,7 +81,7 @@ class Ingestion:
             chunks_created=self._chunks,
             vectors_created=self._chunks,
             total_tokens=self._tokens,
-            embedding_cost_usd=0.0,
+            embedding_cost_usd=self._embedder.spent.cost_usd,
             ids=kept,
             document_ids=kept,
             errors=self._errors,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmspell._core import count_tokens
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument, ValidationError
 from llmspell.rag.documents import check_text, window
@@ -19,7 +18,7 @@ from llmspell.vectors.records import Query
 
 if TYPE_CHECKING:
     from llmspell.config.model import Retrieval as Settings
-    from llmspell.embedders._base import Embedder
+    from llmspell.embedders._source import Run
     from llmspell.rag.place import Place
     from llmspell.vectors.collection import Collection
     from llmspell.vectors.records import Found
@@ -112,7 +111,7 @@ class Retrieval:
         ]  # fmt: skip
         return msgspec.json.encode(asked, order="sorted")
 
-    async def run(self, collection: Collection | None, embedder: Embedder) -> SearchResult:
+    async def run(self, collection: Collection | None, embedder: Run) -> SearchResult:
         """Return the result; a collection that is not there holds nothing."""
         began = time.monotonic()
         items: list[SearchItem] = []
@@ -133,7 +132,7 @@ class Retrieval:
             mode=self.mode,
             embedder=embedder.name,
             duration_ms=(time.monotonic() - began) * 1000,
-            embedding_tokens=count_tokens(self.query) if self.uses_vectors and collection is not None else 0,
+            embedding_tokens=embedder.spent.tokens,
             warnings=warnings,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +13,7 @@ from llmspell.errors import InvalidArgument
 from llmspell.rag import documents, folders
 from llmspell.rag.cache import Cache
 from llmspell.rag.chunking import chunks, recipe
+from llmspell.rag.embedding import Wanted
 from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import Place
 from llmspell.rag.results import SearchResult
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmspell import config as configuration
-    from llmspell.embedders._base import Embedder
+    from llmspell.embedders._base import Services
+    from llmspell.embedders._source import Run
     from llmspell.rag.results import Chunk, IngestResult
     from llmspell.vectors.collection import Collection
 
@@ -38,8 +40,10 @@ class Rag(SessionCollections):
     config: the section `rag`. home: its `vectors/` holds the collections unless the configuration names a folder.
     """
 
-    def __init__(self, config: configuration.model.Rag, *, home: Path) -> None:
-        super().__init__(config, home=home)
+    def __init__(
+        self, config: configuration.model.Rag, *, home: Path, services: Callable[[], Services] | None = None
+    ) -> None:
+        super().__init__(config, home=home, services=services)
         self._searches = Cache(
             max_entries=config.cache_search_cache_size,
             max_bytes=MAX_SEARCH_BYTES,
@@ -53,7 +57,9 @@ class Rag(SessionCollections):
         *,
         chunking: Mapping[str, Any] | None = None,  # noqa: A002,RUF100 - the documented name
         embedder: str | None = None,
+        model: str | None = None,
         dimensions: int | None = None,
+        cache: bool = True,
         batch_size: int | None = None,
         on_progress: Any = None,
         on_error: str = "raise",
@@ -61,7 +67,8 @@ class Rag(SessionCollections):
     ) -> IngestResult:
         """Store documents: a text, a table, or a list of them. The same id replaces, equal content is skipped.
 
-        place: collection, scope, scope_id, tenant_id, session_id. on_progress: called with IngestProgress, may be
+        place: collection, scope, scope_id, tenant_id, session_id. cache: whether vectors of texts seen before may
+        serve. on_progress: called with IngestProgress, may be
         async; raising from it stops. on_error: raise, or skip, which lists failures.
         Raises ValidationError, EmbedderMismatch.
         """
@@ -70,7 +77,7 @@ class Rag(SessionCollections):
         if on_error not in ("raise", "skip"):
             raise InvalidArgument(f"on_error is 'raise' or 'skip', got {on_error!r}", details={"name": "on_error"})
         made = recipe(self.config.chunking, chunking)
-        found, chosen = await offload(self._holder, where, embedder, dimensions)
+        found, chosen = await self._holder(where, Wanted(embedder, model, dimensions), cache=cache)
         session = self._session(where)
         running = Ingestion(
             found,
@@ -83,13 +90,20 @@ class Rag(SessionCollections):
             life=session.get("vector_ttl"),
             max_vectors=session.get("max_vectors"),
         )
-        result = await running.run(given)
-        self._count(where, "embeddings_generated", result.vectors_created)
-        self._count(where, "embedding_tokens", result.total_tokens)
-        return result
+        try:
+            return await running.run(given)
+        finally:
+            self._count_spent(where, chosen)
 
     async def search(
-        self, query: str, *, embedder: str | None = None, dimensions: int | None = None, **options: Any
+        self,
+        query: str,
+        *,
+        embedder: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        cache: bool = True,
+        **options: Any,
     ) -> SearchResult:
         """Return the chunks that answer a query, best first.
 
@@ -103,23 +117,25 @@ class Rag(SessionCollections):
         running = Retrieval(self.config.retrieval, where, query, **options)
         main = self._catalog.find(where.collection)
         found = main and self._catalog.find(where.collection, where.scope)
-        chosen = (
-            self.embedder(embedder, dimensions)
-            if main is None
-            else self._collection_embedder(main, embedder, dimensions)
-        )
+        wanted = Wanted(embedder, model, dimensions)
+        source = self.embedder(*wanted) if main is None else self._collection_embedder(main, wanted)
+        chosen = self._working(found, source, where.scope, query=True, cache=cache)
         self._count(where, "searches_performed", 1)
-        result = await self._answer(running, found, chosen)
-        self._count(where, "embedding_tokens", result.embedding_tokens)
-        return result
+        try:
+            return await self._answer(running, found, chosen, cache=cache)
+        finally:
+            self._count_spent(where, chosen)
 
-    async def _answer(self, running: Retrieval, found: Collection | None, embedder: Embedder) -> SearchResult:
+    async def _answer(
+        self, running: Retrieval, found: Collection | None, embedder: Run, *, cache: bool
+    ) -> SearchResult:
         """Return what was found when the same was asked before and nothing was written since, else search."""
         began = time.monotonic()
-        stamp = None if found is None or not self.config.cache_search_cache_enabled else found.stamp()
+        stamp = None if found is None or not cache or not self.config.cache_search_cache_enabled else found.stamp()
         key = None if stamp is None else running.key(embedder.id)
         kept = None if key is None else self._searches.get(key, stamp)
         if kept is not None:
+            embedder.spent.hits += running.uses_vectors
             again = msgspec.msgpack.decode(kept, type=SearchResult)
             took = (time.monotonic() - began) * 1000
             return msgspec.structs.replace(again, embedding_tokens=0, duration_ms=took)

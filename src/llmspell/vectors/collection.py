@@ -425,6 +425,14 @@ class Collection:
             else:
                 connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, _json(value)))
 
+    def record_probe(self, probe: bytes, probe_hash: str) -> None:
+        """Note the probe of the embedder where none is noted yet."""
+        with self._open(write=True) as connection:
+            statement = "UPDATE meta SET probe = ?, probe_hash = ? WHERE probe IS NULL"
+            connection.execute(statement, (probe, probe_hash))
+            kept = connection.execute("SELECT probe, probe_hash FROM meta").fetchone()
+        self.recorded = msgspec.structs.replace(self.recorded, probe=kept[0], probe_hash=kept[1])
+
     def save(self) -> None:
         """Remove what expired and put everything on the disk."""
         self.sweep()

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from llmspell.config import load
+from llmspell.embedders._source import PROBE
 from llmspell.errors import InvalidArgument, NetworkError, ProviderError, ValidationError
 from llmspell.rag import Rag, ingest
 
 
 @pytest.fixture
 def rag(tmp_path):
-    opened = Rag(load(sets=[], environ={}, cwd=tmp_path, home=tmp_path).config.rag, home=tmp_path)
+    sets = ["rag.embedding.cache_enabled=false"]
+    opened = Rag(load(sets=sets, environ={}, cwd=tmp_path, home=tmp_path).config.rag, home=tmp_path)
     yield opened
     opened.close()
 
@@ -22,11 +24,11 @@ def rag(tmp_path):
 def embedded(rag, monkeypatch):
     """The texts that reach the embedder."""
     seen = []
-    embedder = rag.embedder()
+    embedder = rag.embedder().embedder
     embed = embedder.embed
 
     async def noted(texts, **options):
-        seen.extend(texts)
+        seen.extend(text for text in texts if text != PROBE)
         return await embed(texts, **options)
 
     monkeypatch.setattr(embedder, "embed", noted, raising=False)
@@ -105,13 +107,13 @@ async def test_progress_is_told_while_a_step_takes_long(rag, monkeypatch):
         if told.count("embed") >= 2:
             told_twice.set()
 
-    monkeypatch.setattr(rag.embedder(), "embed", slow, raising=False)
+    monkeypatch.setattr(rag.embedder().embedder, "embed", slow, raising=False)
     await rag.ingest("text", on_progress=tell)
     assert told.count("embed") >= 2
 
 
 def failing(rag, monkeypatch, error, when=lambda text: "bad" in text):
-    embedder = rag.embedder()
+    embedder = rag.embedder().embedder
     embed = embedder.embed
 
     async def fails(texts, **options):

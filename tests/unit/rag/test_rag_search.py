@@ -26,7 +26,7 @@ def make(home, *sets):
 
 @pytest.fixture
 async def rag(tmp_path):
-    opened = make(tmp_path)
+    opened = make(tmp_path, "rag.embedding.cache_enabled=false")
     await opened.ingest(DOCS)
     yield opened
     opened.close()
@@ -36,7 +36,7 @@ async def rag(tmp_path):
 def asked(rag, monkeypatch):
     """The queries that reach the embedder."""
     seen = []
-    embedder = rag.embedder()
+    embedder = rag.embedder().embedder
     embed = embedder.embed
 
     async def noted(texts, **options):
@@ -280,16 +280,16 @@ async def test_a_kept_answer_sees_what_another_process_wrote(rag, tmp_path):
 
 
 async def test_answers_are_not_kept_where_that_is_switched_off(tmp_path, monkeypatch):
-    rag = make(tmp_path, "rag.cache.search_cache_enabled=false")
+    rag = make(tmp_path, "rag.cache.search_cache_enabled=false", "rag.embedding.cache_enabled=false")
     await rag.ingest(DOCS)
     asked = []
-    embed = rag.embedder().embed
+    embed = rag.embedder().embedder.embed
 
     async def noted(texts, **options):
         asked.extend(texts)
         return await embed(texts, **options)
 
-    monkeypatch.setattr(rag.embedder(), "embed", noted, raising=False)
+    monkeypatch.setattr(rag.embedder().embedder, "embed", noted, raising=False)
     await rag.search("bread")
     await rag.search("bread")
     assert asked == ["bread", "bread"]
