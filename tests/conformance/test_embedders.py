@@ -324,6 +324,14 @@ async def test_the_key_is_found_in_the_environment(made):
     assert (await found.embed(["x"])).shape[0] == 1
 
 
+async def test_the_key_of_the_section_may_refer_to_a_variable(made):
+    found = made.build(environ={"MY_KEY": KEY}, api_key="env:MY_KEY")
+    assert (await found.embed(["x"])).shape[0] == 1
+    with pytest.raises(ConfigurationError, match="env:MY_KEY") as caught:
+        await made.build(api_key="env:MY_KEY").embed(["x"])
+    assert caught.value.code == "missing_key"
+
+
 async def test_availability_is_whether_key_or_address_is_known(made):
     def available(environ, **more):
         providers = Providers(Section(), effects=Direct(), environ=environ)

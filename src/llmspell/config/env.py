@@ -38,6 +38,7 @@ FLAT = {
     "LLMSPELL_DEFAULT_PROVIDER": "providers.default_provider",
     "LLMSPELL_DEFAULT_MODEL": "providers.default_model",
 }
+_SECTION_KEYS = ("LLMSPELL_EMBEDDING_API_KEY", "LLMSPELL_RAG_EMBEDDING_API_KEY")
 _SHORT_PREFIXES = {"LLMSPELL_HNSW_": "rag.vector_storage.hnsw.", "LLMSPELL_EMBEDDING_": "rag.embedding."}
 
 # provider -> variables that hold its key, after LLMSPELL_<NAME>_API_KEY
@@ -103,7 +104,7 @@ def stated(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, bool]]:
         if "__" in name:
             path = ".".join(name[len(PREFIX) :].lower().split("__"))
             exact.append((name, path if _known(path) else "", environ[name], False))
-        elif not name.endswith("_API_KEY"):  # the key of a provider, which may have any name
+        elif not name.endswith("_API_KEY") or name in _SECTION_KEYS:  # the others are keys of providers of any name
             yield name, _flat(name), environ[name], True
     yield from exact
 

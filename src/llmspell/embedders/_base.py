@@ -1,7 +1,7 @@
 """The contract of an embedder: one file `embedders/<name>.py` with a class `Embedder(options)` and what follows.
 
 DIMENSIONS = 384             # of the default model, None where only the user's files tell
-MODELS = {"hash-v1": 384}    # known models and the lengths of their vectors
+MODELS = {"hash-v1": 384}    # known models and the lengths of their vectors, the default one first
 
 `Embedder.available(options)`, a class method, tells whether it could be used now, without network; without it, always.
 A service that no provider profile describes is described by a mapping `SERVICE`: `base_url`, `key_env`, `auth`.

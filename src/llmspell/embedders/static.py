@@ -44,6 +44,10 @@ class Embedder(LocalEmbedder):
             raise self.bad(path, f"it holds no matrix named {' or '.join(MATRICES)}")
         tokenizer = self.tokenizer(None)
         mapping, weights = tensors.get("mapping"), tensors.get("weights")
+        if any(extra is not None and (extra.ndim != 1 or not extra.size) for extra in (mapping, weights)):
+            raise self.bad(path, "its mapping or weights are no list of numbers")
+        if mapping is not None and mapping.dtype.kind != "i":
+            raise self.bad(path, "its mapping is no list of whole numbers")
         size = matrix.shape[0] if mapping is None else mapping.shape[0]
         if tokenizer.get_vocab_size() > size or (weights is not None and weights.shape[0] < size):
             raise self.bad(path, f"{tokenizer.get_vocab_size()} tokens of the tokenizer have {size} rows")

@@ -134,16 +134,17 @@ class Catalog:
         if profile.key == "none":
             return None
         if settings.api_key:
-            return self._configured_key(settings.api_key)
+            return self.configured_key(settings.api_key)
         for variable in self.key_names(name):
             value = self._environ.get(variable, "").strip()
             if value:
                 return value, f"env:{variable}"
         if self.config.use_keyring and profile.key == "required":
-            return self._configured_key(f"keyring:llmspell/{name}")
+            return self.configured_key(f"keyring:llmspell/{name}")
         return None
 
-    def _configured_key(self, text: str) -> tuple[str, str] | None:
+    def configured_key(self, text: str) -> tuple[str, str] | None:
+        """Return the key a setting holds or refers to, and where it comes from; None when it is not there."""
         from llmspell.config.secrets import resolve
 
         value = resolve(text, environ=self._environ)

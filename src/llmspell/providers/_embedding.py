@@ -75,6 +75,15 @@ class EmbeddingServices:
         A server at an address of its own may want no key.
         """
         proper = self._catalog.find(name) or name
+        if api_key:
+            found = self._catalog.configured_key(api_key)
+            if found is None:
+                raise ConfigurationError(
+                    f"rag.embedding.api_key refers to {api_key}, which is not there",
+                    code="missing_key",
+                    details={"key": "rag.embedding.api_key"},
+                )
+            api_key = found[0]
         try:
             endpoint = self._catalog.endpoint(proper, CallOptions(base_url=base_url, api_key=api_key))
         except ConfigurationError as error:

@@ -188,7 +188,7 @@ class Collections(Embedding):
         found = self._catalog.find(where.collection)
         counts = self._catalog.stats(where.collection, None if whole else where.scope)
         used = stats.used(self._counters, where, whole=whole)
-        return stats.counted(found, counts, used, self.config.embedding, self.default_dimensions())
+        return stats.counted(found, counts, used, self.config.embedding, self.dimensions_of())
 
     def _is_scope(self, text: str) -> bool:
         if text == "global" or ":" in text:
@@ -215,6 +215,7 @@ class Collections(Embedding):
                 total[what] += amount
             if scope.startswith(sessions.PREFIX):
                 sessions.remove(found, scope.removeprefix(sessions.PREFIX))
+        self._forget(scope)
         return total
 
     def sweep_sessions(self) -> int:
@@ -239,3 +240,4 @@ class Collections(Embedding):
             for session in [*sessions.passing(base), *sessions.expired(base)]:
                 self._clear(f"{sessions.PREFIX}{session}")
         self._catalog.close()
+        self._close_cache()

@@ -10,7 +10,7 @@ from llmspell import embedders
 from llmspell.base.offload import offload
 from llmspell.embedders._cache import VectorCache
 from llmspell.embedders._source import Source
-from llmspell.errors import ConfigurationError, EmbedderMismatch, LLMSpellError
+from llmspell.errors import ConfigurationError, EmbedderMismatch, InvalidArgument, LLMSpellError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmspell.vectors.collection import Collection
 
 CACHE_FILE = "embeddings.db"
+MAX_DIMENSIONS = 65_535
 
 
 class Wanted(NamedTuple):
@@ -43,6 +44,7 @@ class Embedding:
         self.config = config
         self._services = services
         self._sources: dict[tuple[str, str | None, int | None], Source] = {}
+        self._loaded: set[str] = set()
         section = config.embedding
         self._cache = (
             VectorCache(
@@ -63,9 +65,14 @@ class Embedding:
 
     def embedder(self, name: str | None = None, model: str | None = None, dimensions: int | None = None) -> Source:
         """Return an embedder; defaults are the configuration's. Raises ComponentError, ConfigurationError."""
+        if dimensions is not None and not (type(dimensions) is int and 1 <= dimensions <= MAX_DIMENSIONS):
+            raise InvalidArgument(
+                f"dimensions are a whole number from 1 to {MAX_DIMENSIONS}, got {dimensions!r}",
+                details={"name": "dimensions", "value": dimensions},
+            )
         section = self.config.embedding
         proper = embedders.canonical(name or section.default_provider)
-        if proper == embedders.canonical(section.default_provider) and model in (None, section.model):
+        if self._is_configured(proper, model):
             dimensions = dimensions or section.dimensions or None
         wanted = (proper, model, dimensions)
         if wanted not in self._sources:
@@ -73,11 +80,30 @@ class Embedding:
             self._sources[wanted] = Source(made, self._cache)
         return self._sources[wanted]
 
-    def default_dimensions(self) -> int:
-        """Return the length of vectors of the configured embedder; 0 where only its first answer tells."""
+    def _is_configured(self, proper: str, model: str | None) -> bool:
         section = self.config.embedding
-        module = embedders.module(section.default_provider, self._services)
-        return section.dimensions or (module.MODELS.get(section.model, 0) if section.model else module.DIMENSIONS or 0)
+        usual = section.model or next(iter(embedders.module(proper, self._services).MODELS), None)
+        return proper == embedders.canonical(section.default_provider) and model in (None, usual)
+
+    def dimensions_of(self, name: str | None = None, model: str | None = None) -> int:
+        """Return the length of vectors of an embedder without making it; 0 where only its files or answers tell."""
+        section = self.config.embedding
+        proper = embedders.canonical(name or section.default_provider)
+        if self._is_configured(proper, model):
+            if section.dimensions:
+                return section.dimensions
+            model = section.model
+        module = embedders.module(proper, self._services)
+        return int((module.MODELS.get(model) if model else module.DIMENSIONS) or 0)
+
+    def _forget(self, scope: str) -> None:
+        """Forget the vectors of texts of a scope that went."""
+        if self._cache is not None:
+            self._cache.forget(scope)
+
+    def _close_cache(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
 
     def _collection_embedder(self, found: Collection, wanted: Wanted = ANY) -> Source:
         """Return the embedder a collection was made with. Raises EmbedderMismatch when another is asked for."""
@@ -92,6 +118,15 @@ class Embedding:
             if given.id != recorded.embedder_id:
                 raise mismatch(found, f"not with {given.id}", given.id)
         return own
+
+    async def _asked_of(self, found: Collection, wanted: Wanted) -> Source:
+        """Return the embedder of a collection as `_collection_embedder` does; a model is read off the loop."""
+        ident = found.recorded.embedder_id
+        if ident in self._loaded:
+            return self._collection_embedder(found, wanted)
+        source = await offload(self._collection_embedder, found, wanted)
+        self._loaded.add(ident)
+        return source
 
     def _working(self, found: Collection | None, source: Source, scope: str, *, query: bool, cache: bool) -> Run:
         """Return the embedder for one piece of work on a collection; it proves itself before its first vector."""

@@ -118,7 +118,7 @@ class Rag(SessionCollections):
         main = self._catalog.find(where.collection)
         found = main and self._catalog.find(where.collection, where.scope)
         wanted = Wanted(embedder, model, dimensions)
-        source = self.embedder(*wanted) if main is None else self._collection_embedder(main, wanted)
+        source = self.embedder(*wanted) if main is None else await self._asked_of(main, wanted)
         chosen = self._working(found, source, where.scope, query=True, cache=cache)
         self._count(where, "searches_performed", 1)
         try:

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from llmspell.lua.globals._base import Function
 
 PLACE = frozenset(("collection", "scope", "scope_id", "tenant_id", "session_id"))
+EMBEDDER = ("provider", "embedder", "embedding_model", "model", "cache")
 CHUNKING = ("strategy", "chunk_size", "overlap", "chunk_overlap", "min_chunk_size", "max_chunk_size")
-INGEST = PLACE | {"chunking", *CHUNKING, "provider", "embedder", "on_progress", "on_error", "batch_size"}
+INGEST = PLACE | {"chunking", *CHUNKING, *EMBEDDER, "on_progress", "on_error", "batch_size"}
 SEARCH = PLACE | {
     "query", "k", "top_k", "limit", "max_results", "threshold", "min_score", "filters", "metadata_filter", "filter",
     "mode", "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
-    "include_content", "include_vector", "provider", "embedder",
+    "include_content", "include_vector", *EMBEDDER,
 }  # fmt: skip
 CONFIGURE = frozenset((
     "provider", "embedding_provider", "embedding_model", "vector_dimensions", "collection", "chunking", "threshold",
-    "k", "search_limit", "mode", *CHUNKING,
+    "k", "search_limit", "mode", "cache", *CHUNKING,
 ))  # fmt: skip
 PASSED = (
     "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
@@ -74,14 +75,18 @@ class Global:
 
     def _embedding(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return which embedder is asked for; what `configure` states holds for collections made after it."""
-        found: dict[str, Any] = {}
-        provider = pick(options, "provider", "embedder", default=self._stated.get("provider"))
-        dimensions = self._stated.get("vector_dimensions")
-        if provider is not None:
-            found["embedder"] = str(provider)
-        if dimensions is not None:
-            found["dimensions"] = dimensions
-        return found
+        stated = self._stated
+        provider = pick(options, "provider", "embedder")
+        model = pick(options, "embedding_model", "model")
+        if provider is None:
+            provider, model = stated.get("provider"), stated.get("embedding_model") if model is None else model
+        found = {
+            "embedder": None if provider is None else str(provider),
+            "model": None if model is None else str(model),
+            "dimensions": stated.get("vector_dimensions"),
+            "cache": pick(options, "cache", default=stated.get("cache")),
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _chunking(self, options: dict[str, Any]) -> dict[str, Any] | None:
         nested = options.get("chunking")
@@ -180,32 +185,30 @@ class Global:
         stated = dict(self._stated)
         simple = {
             "provider": pick(given, "provider", "embedding_provider"),
+            "embedding_model": given.get("embedding_model"),
             "vector_dimensions": given.get("vector_dimensions"),
+            "cache": given.get("cache"),
             "collection": given.get("collection"),
             "threshold": given.get("threshold"),
             "k": pick(given, "k", "search_limit"),
             "mode": given.get("mode"),
         }
         stated |= {name: value for name, value in simple.items() if value is not None}
+        if simple["provider"] is not None and simple["embedding_model"] is None:
+            stated.pop("embedding_model", None)
         chunking = self._chunking(given)
         if chunking:
             stated["chunking"] = chunking
-        self._check(stated, given.get("embedding_model"))
+        self._check(stated)
         self._stated = stated
         return self.effective()
 
-    def _check(self, stated: dict[str, Any], model: Any) -> None:
+    def _check(self, stated: dict[str, Any]) -> None:
         """Raise what a later call with these settings would."""
         rag = self._app.rag
-        embedder = rag.embedder(stated.get("provider"), stated.get("vector_dimensions"))
-        models: list[str] = next(
-            (entry["models"] for entry in rag.list_providers() if entry["name"] == embedder.name), []
-        )
-        if model is not None and model not in models:
-            raise InvalidArgument(
-                f"the embedder {embedder.name} has no model {model!r}; there are: {', '.join(models)}",
-                details={"name": "embedding_model", "value": model},
-            )
+        if not isinstance(stated.get("cache", True), bool):
+            raise InvalidArgument("cache is true or false", details={"name": "cache", "value": stated["cache"]})
+        rag.embedder(stated.get("provider"), stated.get("embedding_model"), stated.get("vector_dimensions"))
         rag.chunk("", **stated.get("chunking", {}))
         rag.check_search(k=stated.get("k"), mode=stated.get("mode"), threshold=stated.get("threshold"))
         rag.place(**self._place({"collection": stated.get("collection")}))
@@ -219,7 +222,10 @@ class Global:
         return {
             "enabled": config.enabled,
             "provider": stated.get("provider", config.embedding.default_provider),
-            "dimensions": stated.get("vector_dimensions", config.embedding.dimensions),
+            "model": stated.get("embedding_model", config.embedding.model),
+            "dimensions": stated.get("vector_dimensions")
+            or self._app.rag.dimensions_of(stated.get("provider"), stated.get("embedding_model")),
+            "cache": stated.get("cache", config.embedding.cache_enabled),
             "multi_tenant": self._app.multi_tenant,
             "collection": stated.get("collection", config.default_collection),
             "scope": self._scope.get("scope", "global"),
@@ -250,8 +256,9 @@ class Global:
         """Make a collection; one that exists with other settings raises."""
         given = options or {}
         dimensions = pick(given, "dimensions", "vector_dimensions")
-        self._known(given, {"metric", "embedder", "provider", "dimensions", "vector_dimensions"}, "create_collection")
+        self._known(given, {"metric", "dimensions", "vector_dimensions", *EMBEDDER}, "create_collection")
         wanted = {**self._embedding(given), **({} if dimensions is None else {"dimensions": dimensions})}
+        wanted.pop("cache", None)
         return self._app.rag.create_collection(name, metric=given.get("metric"), **wanted)
 
     def list_collections(self) -> Any:
@@ -318,8 +325,17 @@ class Global:
 
     async def embed(self, texts: Any, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Return the vector of a text, or the vectors of a list of texts."""
+        given = options or {}
+        self._known(given, PLACE | {"dimensions", "input_type", *EMBEDDER}, "embed")
+        kind = given.get("input_type", "document")
+        if kind not in ("document", "query"):
+            raise InvalidArgument("input_type is 'document' or 'query'", details={"name": "input_type", "value": kind})
+        wanted = self._embedding(given)
+        if given.get("dimensions") is not None:
+            wanted["dimensions"] = given["dimensions"]
+        scope = self._app.rag.place(**self._place(given)).scope
         listed = _texts(texts, "embed")
-        found = (await self._app.rag.embed(listed, **self._embedding(options or {}))).tolist()
+        found = (await self._app.rag.embed(listed, query=kind == "query", scope=scope, **wanted)).tolist()
         return found[0] if isinstance(texts, str) else found
 
     async def save(self) -> None:
