@@ -30,6 +30,7 @@ VALUES = {
     "rag.vector_storage.hnsw.metric": {
         "l2": "euclidean", "l1": "manhattan", "ip": "inner_product", "innerproduct": "inner_product",
     },
+    "rag.vector_storage.hnsw.quantization": {"int8": "i8", "float32": "f32", "none": "f32"},
     "rag.chunking.strategy": {"semantic": "recursive", "sliding": "sliding_window"},
     "logging.level": {"warning": "warn"},
     "debug.level": {"warning": "warn"},
@@ -37,8 +38,7 @@ VALUES = {
 
 # accepted with a warning, without effect
 _HNSW = (
-    "m", "ef_construction", "ef_search", "max_elements", "seed", "num_threads", "allow_replace_deleted",
-    "parallel_batch_size", "enable_mmap", "quantization", "keep_f32", "exact_below", "preset",
+    "max_elements", "allow_replace_deleted", "parallel_batch_size", "enable_mmap",
 )  # fmt: skip
 IGNORED = {
     "engines.javascript": "the JavaScript engine is absent",
@@ -51,7 +51,7 @@ IGNORED = {
     "debug.performance": "scripts report their timers themselves",
     "debug.stack_trace": "errors carry their traceback anyway",
     "tenancy.usage_flush_ms": "usage is written at once",
-    **{f"rag.vector_storage.hnsw.{key}": "searches are exact, which needs no tuning" for key in _HNSW},
+    **{f"rag.vector_storage.hnsw.{key}": "the index needs no such setting" for key in _HNSW},
 }
 
 # what this build does not contain; a file that relies on it must not load

@@ -193,8 +193,24 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hnsw(msgspec.Struct, frozen=True, kw_only=True):
-    """rag.vector_storage.hnsw: the index of a collection. Searches are exact, so there is nothing to tune."""
+    """rag.vector_storage.hnsw: the index of a scope. Keys that are set win over the preset."""
 
+    preset: Annotated[
+        Literal["none", "small", "medium", "large", "speed", "accuracy", "real_time", "balanced"],
+        doc("m, ef_construction and ef_search together; none is 16, 200, 50"),
+    ] = "none"
+    m: Annotated[int | None, doc("Links of a vector, at least 2; absent means the preset's", ge=1, le=128)] = None
+    ef_construction: Annotated[
+        int | None, doc("Candidates while building; absent means the preset's", ge=1, le=10_000)
+    ] = None
+    ef_search: Annotated[int | None, doc("Candidates while searching; absent means the preset's", ge=1, le=100_000)] = (
+        None
+    )
+    exact_below: Annotated[int, doc("Scopes with at most so many vectors are scanned, without a graph", ge=0)] = 2048
+    quantization: Annotated[Literal["f32", "i8"], doc("Four bytes or one byte for a number")] = "f32"
+    keep_f32: Annotated[bool, doc("With i8: compare the best candidates again by the exact vectors")] = False
+    num_threads: Annotated[int, doc("Threads that build; 0 for all processors", ge=0, le=256)] = 0
+    seed: Annotated[int, doc("Seed of the graph", ge=0)] = 42
     metric: Annotated[Literal["cosine", "euclidean", "inner_product", "manhattan"], doc("Distance")] = "cosine"
 
 

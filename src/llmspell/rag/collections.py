@@ -15,6 +15,7 @@ from llmspell.rag.embedding import ANY, Embedding, Wanted
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.vectors.catalog import Catalog
 from llmspell.vectors.records import Recorded
+from llmspell.vectors.settings import index_settings
 
 if TYPE_CHECKING:
     from llmspell import config as configuration
@@ -41,6 +42,7 @@ class Collections(Embedding):
             durability=storage.durability,
             max_bytes=storage.max_memory_mb * 1_048_576,
             max_tenants=storage.max_open_tenants,
+            index=index_settings(storage.hnsw),
         )
         self._counters: dict[tuple[str, str, str], float] = defaultdict(float)
 

@@ -75,6 +75,7 @@ class Retrieval:
                 details={"name": "mode", "value": mode, "allowed": list(MODES)},
             )
         self._settings = settings
+        self._filters = filters or None
         self._matches = compile_filter(filters) if filters else None
         _check_plain(filters)
         self._texts = required_texts(filters) if filters else []
@@ -165,6 +166,7 @@ class Retrieval:
             vector=vector,
             words=None if self.mode == "vector" else self.query,
             matches=self._matches,
+            filters=self._filters,
             texts=self._texts,
             threshold=self._threshold,
             event_time=self._event_time,
@@ -173,6 +175,7 @@ class Retrieval:
             candidates=self._candidates,
             rrf_k=self._settings.rrf_k,
             weights=self._weights,
+            vectors=self._vector or self._order.kind == "mmr",
         )
 
     def _item(self, hit: Found, vectors: dict[int, Any]) -> SearchItem:

@@ -131,7 +131,11 @@ class Rag(SessionCollections):
     ) -> SearchResult:
         """Return what was found when the same was asked before and nothing was written since, else search."""
         began = time.monotonic()
-        stamp = None if found is None or not cache or not self.config.cache_search_cache_enabled else found.stamp()
+        stamp = (
+            None
+            if found is None or not cache or not self.config.cache_search_cache_enabled
+            else found.stamp(running.where.scope)
+        )
         key = None if stamp is None else running.key(embedder.id)
         kept = None if key is None else self._searches.get(key, stamp)
         if kept is not None:
@@ -169,7 +173,7 @@ class Rag(SessionCollections):
         if found is None:
             return None
         name = documents.known_as(ident)
-        stamp = found.stamp() if self.config.cache_document_cache_enabled else None
+        stamp = found.stamp(where.scope) if self.config.cache_document_cache_enabled else None
         key = msgspec.json.encode([where, name])
         kept = None if stamp is None else self._documents.get(key, stamp)
         if kept is not None:

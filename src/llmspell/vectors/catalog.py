@@ -17,7 +17,7 @@ from llmspell.vectors import files, tenants
 from llmspell.vectors.collection import Collection
 
 if TYPE_CHECKING:
-    from llmspell.vectors.records import Recorded
+    from llmspell.vectors.records import IndexSettings, Recorded
 
 FILE = tenants.FILE
 MAX_FOLDER = 200
@@ -56,16 +56,27 @@ class Catalog:
     max_tenants: files of tenants that are open at once; the least recently used are closed, and cost nothing then.
     """
 
-    def __init__(self, folder: Path, *, memory: bool, durability: str, max_bytes: int, max_tenants: int = 128) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        memory: bool,
+        durability: str,
+        max_bytes: int,
+        max_tenants: int = 128,
+        index: IndexSettings | None = None,
+    ) -> None:
         self.folder = folder
         self._memory = memory
         self._durability = durability
         self._max_bytes = max_bytes
         self._max_tenants = max_tenants
+        self._index = index
         self._opened: dict[str, Collection] = {}
         self._awake: OrderedDict[Key, Collection] = OrderedDict()  # tenants with an open file, by last use
         self._known: WeakValueDictionary[Key, Collection] = WeakValueDictionary()  # tenants anybody holds
-        self._lock = threading.Lock()  # protects the tables
+        self._going: set[Key] = set()  # tenants that are being removed
+        self._lock = threading.Condition()  # protects the tables; told when a removal has ended
         self._bin = folder / ".gone"
         if not memory and self._bin.is_dir():  # a removal was interrupted
             shutil.rmtree(self._bin, ignore_errors=True)
@@ -94,6 +105,8 @@ class Catalog:
     def _find_tenant(self, name: str, scope: str) -> Collection | None:
         key = (name, scope)
         with self._lock:
+            if key in self._going:
+                return None
             known = self._known.get(key)
             if known is not None and known.is_current():
                 self._use(key, known)
@@ -112,7 +125,13 @@ class Catalog:
 
     def _open_tenant(self, key: Key, file: Path, recorded: Recorded | None) -> Collection:
         found = Collection(
-            key[0], str(file), recorded=recorded, durability=self._durability, max_bytes=self._max_bytes, scope=key[1]
+            key[0],
+            str(file),
+            recorded=recorded,
+            durability=self._durability,
+            max_bytes=self._max_bytes,
+            scope=key[1],
+            index=self._index,
         )
         found.on_wake = partial(self._use, key)
         self._known[key] = found
@@ -127,7 +146,7 @@ class Catalog:
     def _forget(self, key: Key, found: Collection) -> None:
         self._awake.pop(key, None)
         self._known.pop(key, None)
-        found.close()
+        found.close(save=False)
 
     def _let_rest(self) -> None:
         """Close the tenants that were not used for longest; those in use just now stay."""
@@ -160,6 +179,7 @@ class Catalog:
     def _make_tenant(self, name: str, scope: str, recorded: Recorded) -> Collection:
         file = tenants.file_of(self.folder / folder_name(name), scope)
         with self._lock:
+            self._lock.wait_for(lambda: (name, scope) not in self._going)
             known = self._known.get((name, scope))
             if known is not None and known.is_current():
                 return known
@@ -169,7 +189,14 @@ class Catalog:
         return found
 
     def _open(self, name: str, path: str, recorded: Recorded | None) -> Collection:
-        found = Collection(name, path, recorded=recorded, durability=self._durability, max_bytes=self._max_bytes)
+        found = Collection(
+            name,
+            path,
+            recorded=recorded,
+            durability=self._durability,
+            max_bytes=self._max_bytes,
+            index=self._index,
+        )
         self._opened[name] = found
         return found
 
@@ -225,8 +252,19 @@ class Catalog:
             return found.delete_scope(scope)
         counts = found.stats(scope)
         with self._lock:
-            self._forget((name, scope), found)
+            if (name, scope) in self._going:
+                return {"documents": 0, "vectors": 0, "bytes": 0}
+            self._going.add((name, scope))
+            self._awake.pop((name, scope), None)
+            self._known.pop((name, scope), None)
+        try:
+            # Only when no connection is left: one that opened the file here would find another's log beside it.
+            found.close(save=False)
             tenants.discard(Path(found.path).parent, self._bin)
+        finally:
+            with self._lock:
+                self._going.discard((name, scope))
+                self._lock.notify_all()
         return {what: int(counts[what]) for what in ("documents", "vectors", "bytes")}
 
     def drop(self, name: str) -> int:
@@ -237,7 +275,7 @@ class Catalog:
         vectors = int(self.stats(name)["vectors"])
         with self._lock:
             self._opened.pop(name, None)
-            found.close()
+            found.close(save=False)
             for key, tenant in list(self._known.items()):
                 if key[0] == name:
                     self._forget(key, tenant)

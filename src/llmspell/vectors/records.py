@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """One document to store, whole. vectors: float32 of shape (len(parts), dim). digest: tells equal content."""
+    """One document to store, whole. vectors: float32 of shape (len(parts), dim). digest: tells equal content.
+
+    created: of a document that is new; None for when it is stored.
+    """
 
     id: str
     parts: list[Part]
@@ -34,6 +37,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     ingested: float
     event_time: float | None = None
     expires: float | None = None
+    created: float | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,14 +61,17 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One search. vector: of the vector arm, None leaves it out; words: of the keyword arm, likewise.
 
-    texts: values that whatever `matches` admits holds. threshold: least similarity (least keyword score without a
-    vector). weights: arm -> weight; None ranks reciprocally.
+    filters: what `matches` was compiled from, for the index to judge. texts: values that whatever `matches` admits
+    holds. threshold: least similarity (least keyword score without a vector). weights: arm -> weight; None ranks
+    reciprocally. ef: candidates of the walk. exact: compare with every vector. raw: scores as the metric gives them,
+    else brought into 0 to 1. vectors: return those of the hits.
     """
 
     k: int
     vector: NDArray[np.float32] | None = None
     words: str | None = None
     matches: Callable[[Mapping[str, Any]], bool] | None = None
+    filters: Mapping[str, Any] | None = None
     texts: list[str] = []
     threshold: float | None = None
     event_time: Times | None = None
@@ -73,6 +80,36 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     candidates: int = 50
     rrf_k: int = 60
     weights: dict[str, float] | None = None
+    ef: int | None = None
+    exact: bool = False
+    raw: bool = False
+    vectors: bool = True
+
+
+class IndexSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the indexes of a collection are made. exact_below: up to so many vectors there is no graph."""
+
+    m: int = 16
+    ef_construction: int = 200
+    ef_search: int = 50
+    seed: int = 42
+    num_threads: int = 0
+    quantization: str = "f32"
+    keep_f32: bool = False
+    exact_below: int = 2048
+
+
+class Place(NamedTuple):
+    """A scope in one state of a file. top: the highest key ever given in it. seq: the last change of a row after it
+    was written; those up to `floor` are forgotten. settings: of its index alone, JSON.
+    """
+
+    name: str
+    number: int
+    top: int
+    seq: int
+    floor: int
+    settings: str | None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +126,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     event_time: float | None
     ingested: float
+    created: float
+    expires: float | None
+    distance: float | None = None
 
     @property
     def id(self) -> str:
