@@ -26,7 +26,8 @@ class VectorIndex {
  public:
     VectorIndex(const Options& options, std::string name)
         : born_(forks.load()), name_(std::move(name)), index_(std::make_unique<Index>(options)) {}
-    explicit VectorIndex(std::unique_ptr<Index> index) : born_(forks.load()), index_(std::move(index)) {}
+    explicit VectorIndex(std::unique_ptr<Index> index, std::string name = {})
+        : born_(forks.load()), name_(std::move(name)), index_(std::move(index)) {}
 
     Index& use() const {
         if (forks.load(std::memory_order_relaxed) != born_) {
@@ -72,10 +73,9 @@ auto released(Work&& work) {
     return bind::unwrap_or_raise(std::move(result));
 }
 
-std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, std::int64_t m,
-                                  std::int64_t ef_construction, std::int64_t ef_search, const std::string& quantization,
-                                  bool keep_f32, std::int64_t max_elements, std::int64_t exact_below,
-                                  std::uint64_t seed, std::string name) {
+Options options_of(std::int64_t dim, const std::string& metric, std::int64_t m, std::int64_t ef_construction,
+                   std::int64_t ef_search, const std::string& quantization, bool keep_f32, std::int64_t max_elements,
+                   std::int64_t exact_below, std::uint64_t seed) {
     const auto known = exact::metric_of(metric);
     if (!known) {
         bind::raise_invalid("metric", py::str(metric), "cosine, l2, ip or l1");
@@ -102,7 +102,16 @@ std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, s
     options.exact_below = number(exact_below, "exact_below", "0 to 1000000000");
     options.seed = seed;
     bind::check(options.check());
-    return std::make_unique<VectorIndex>(options, std::move(name));
+    return options;
+}
+
+std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, std::int64_t m,
+                                  std::int64_t ef_construction, std::int64_t ef_search, const std::string& quantization,
+                                  bool keep_f32, std::int64_t max_elements, std::int64_t exact_below,
+                                  std::uint64_t seed, std::string name) {
+    return std::make_unique<VectorIndex>(
+        options_of(dim, metric, m, ef_construction, ef_search, quantization, keep_f32, max_elements, exact_below, seed),
+        std::move(name));
 }
 
 std::string path_of(const py::object& path) {
@@ -139,6 +148,25 @@ std::unique_ptr<VectorIndex> open(const py::object& path, bool mmap, bool writab
         bind::raise_of_file(result.error(), where);
     }
     return std::make_unique<VectorIndex>(std::move(result.value()));
+}
+
+std::unique_ptr<VectorIndex> import_hnswlib(const py::object& path, std::int64_t dim, const std::string& metric,
+                                            std::int64_t ef_search, const std::string& quantization, bool keep_f32,
+                                            std::int64_t max_elements, std::int64_t exact_below, std::uint64_t seed,
+                                            std::string name) {
+    const Options defaults{};
+    const Options options = options_of(dim, metric, static_cast<std::int64_t>(defaults.m),
+                                       static_cast<std::int64_t>(defaults.ef_construction), ef_search, quantization,
+                                       keep_f32, max_elements, exact_below, seed);
+    const std::string where = path_of(path);
+    auto result = [&] {
+        const py::gil_scoped_release free;
+        return Index::import_hnswlib(where, options);
+    }();
+    if (!result) {
+        bind::raise_of_file(result.error(), where);
+    }
+    return std::make_unique<VectorIndex>(std::move(result.value()), std::move(name));
 }
 
 struct Wish {
@@ -320,6 +348,10 @@ void bind_vectors(py::module_& module) {
         .def("save", &save, py::arg("path"), py::kw_only(), py::arg("sync") = true, py::arg("tag") = py::bytes())
         .def_static("open", &open, py::arg("path"), py::kw_only(), py::arg("mmap") = true, py::arg("writable") = true,
                     py::arg("verify") = "graph")
+        .def_static("import_hnswlib", &import_hnswlib, py::arg("path"), py::arg("dim"), py::arg("metric") = "cosine",
+                    py::kw_only(), py::arg("ef_search") = 50, py::arg("quantization") = "f32",
+                    py::arg("keep_f32") = false, py::arg("max_elements") = 1'000'000'000, py::arg("exact_below") = 2048,
+                    py::arg("seed") = 42, py::arg("name") = "")
         .def_property_readonly("tag", [](const VectorIndex& self) { return py::bytes(self.info().tag()); })
         .def("remove", &remove_keys, py::arg("keys"))
         .def("clear",

@@ -118,10 +118,12 @@ void raise_with(const Error& error, const std::string* path) {
         py::dict keywords;
         keywords["details"] = details;
         if (error.code == Errc::closed) keywords["code"] = "closed";
+        const bool explained = error.code == Errc::corrupt && *error.allowed != '\0';
+        const char* const message =
+            explained ? "section {name} holds {b} at byte {a}; expected {allowed}" : row.message;
         const py::handle cls(classes[i]);
-        PyErr_SetObject(
-            cls.ptr(),
-            cls((path == nullptr ? std::string() : *path + ": ") + fill(row.message, error), **keywords).ptr());
+        PyErr_SetObject(cls.ptr(),
+                        cls((path == nullptr ? std::string() : *path + ": ") + fill(message, error), **keywords).ptr());
         throw py::error_already_set();
     }
     PyErr_SetString(PyExc_SystemError, "an error code of the core has no class");

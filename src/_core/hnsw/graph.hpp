@@ -147,6 +147,7 @@ class Graph {
 
  private:
     friend class Measure;
+    friend class HnswlibFile;
     struct Plan;
     struct Mended;
 

@@ -106,6 +106,10 @@ class Index {
     static Result<std::unique_ptr<Index>> open(const std::string& path, bool mapped, bool writable,
                                                Verify verify) noexcept;
 
+    // Reads what hnswlib 0.8 saved. m and ef_construction are those of the file; the links stay as they are when there
+    // are more than exact_below vectors. Deleted elements are only walked through.
+    static Result<std::unique_ptr<Index>> import_hnswlib(const std::string& path, Options options) noexcept;
+
     std::size_t size() const noexcept { return live_.load(std::memory_order_relaxed); }
     bool is_graph() const noexcept { return is_graph_.load(std::memory_order_relaxed); }
     const Options& options() const noexcept { return options_; }
@@ -118,6 +122,7 @@ class Index {
 
  private:
     friend class Loader;
+    friend class HnswlibFile;
     struct Fresh {
         std::int64_t key;
         Slot slot;

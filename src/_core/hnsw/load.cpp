@@ -1,66 +1,17 @@
 // Opening an index. The file may be anything: no number in it is used before it is checked.
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
 #include "base/crc.hpp"
 #include "base/parallel.hpp"
+#include "hnsw/contents.hpp"
 #include "hnsw/file.hpp"
 #include "hnsw/index.hpp"
 
 namespace spell::hnsw {
 namespace {
-
-Error broken(const char* section, std::uint64_t offset) {
-    return {Errc::corrupt, static_cast<std::int64_t>(offset), 0, section};
-}
-
-// The bytes of a file: a private map, so that what is changed is copied page by page, or a copy.
-Status contents(const std::string& path, bool mapped, std::shared_ptr<void>& bytes, std::size_t& size) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return Error{Errc::io, errno, 0, "open"};
-    }
-    const std::shared_ptr<void> closing(nullptr, [fd](void*) { ::close(fd); });
-    struct stat found{};
-    if (::fstat(fd, &found) != 0) {
-        return Error{Errc::io, errno, 0, "open"};
-    }
-    size = static_cast<std::size_t>(found.st_size);
-    if (!S_ISREG(found.st_mode) || size < sizeof(file::Header)) {
-        return broken("header", S_ISREG(found.st_mode) ? size : 0);
-    }
-    if (mapped) {
-        void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-        if (at == MAP_FAILED) {
-            return Error{Errc::io, errno, 0, "open"};
-        }
-        bytes = std::shared_ptr<void>(at, [size](void* begin) { ::munmap(begin, size); });
-        return Done{};
-    }
-    bytes = std::shared_ptr<void>(std::aligned_alloc(64, (size + 63) / 64 * 64), [](void* begin) { std::free(begin); });
-    if (bytes == nullptr) {
-        return Error{Errc::out_of_memory};
-    }
-    for (std::size_t at = 0; at < size;) {
-        const ssize_t done = ::pread(fd, static_cast<char*>(bytes.get()) + at, size - at, static_cast<off_t>(at));
-        if (done < 0 && errno == EINTR) {
-            continue;
-        }
-        if (done <= 0) {
-            return done < 0 ? Error{Errc::io, errno, 0, "open"} : broken("header", at);
-        }
-        at += static_cast<std::size_t>(done);
-    }
-    return Done{};
-}
 
 // Reads values from a section; after a step beyond its end everything is zero and `ok` is false.
 class Input {
@@ -323,6 +274,9 @@ Result<std::unique_ptr<Index>> Index::open(const std::string& path, bool mapped,
         std::size_t size = 0;
         if (const Status read = contents(path, mapped, bytes, size); !read) {
             return read.error();
+        }
+        if (size < sizeof(file::Header)) {
+            return broken("header", size);
         }
         Loader loader(static_cast<char*>(bytes.get()), size);
         const Result<Options> options = loader.header();

@@ -155,6 +155,28 @@ class VectorIndex:
         offset, VersionMismatch or StorageFailure.
         """
 
+    @staticmethod
+    def import_hnswlib(
+        path: str | PathLike[str],
+        dim: int,
+        metric: str = "cosine",
+        *,
+        ef_search: int = 50,
+        quantization: str = "f32",
+        keep_f32: bool = False,
+        max_elements: int = 1_000_000_000,
+        exact_below: int = 2048,
+        seed: int = 42,
+        name: str = "",
+    ) -> VectorIndex:
+        """Read an index saved by hnswlib 0.8, whatever the bytes of the file are.
+
+        metric: of the space it was made with, which the file does not name: cosine, l2 or ip. Labels become keys, m and
+        ef_construction are kept, and so are the links when more than `exact_below` vectors are in it; elements marked
+        deleted are not live. hnswlib squares distances of l2 and keeps vectors of cosine at unit length. Raises
+        CorruptData with section and offset, also for labels beyond 2**63 - 1, DimensionMismatch or StorageFailure.
+        """
+
     def remove(self, keys: ArrayLike) -> int:
         """Remove keys and return how many were there."""
 
