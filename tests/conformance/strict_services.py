@@ -64,14 +64,17 @@ class Dialect:
 
 
 class OpenAI(Dialect):
-    prefix, model, native, sizes, most = "/v1", "text-embedding-3-small", 1536, range(1, 1537), 2048
+    prefix, model, native, sizes, most = "/v1", "text-embedding-3-small", 1536, range(1, 3073), 2048
 
     def read(self, path, body):
         assert path == "/v1/embeddings"
         only(body, ("model", "input"), ("dimensions", "encoding_format", "user"))
         if "dimensions" in body and not body["model"].startswith("text-embedding-3"):
             raise Refused("This model does not support specifying dimensions.")
-        return texts_in(body["input"], self.most), self.size(body.get("dimensions")), ""
+        asked = body.get("dimensions")
+        if asked is None and body["model"] == "text-embedding-3-large":
+            asked = 3072
+        return texts_in(body["input"], self.most), self.size(asked), ""
 
     def write(self, rows, tokens, body):
         data = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]

@@ -67,12 +67,9 @@ async def test_documents_go_in_and_are_found_by_meaning_of_the_service(service, 
     assert rag.get_stats()["dimensions"] == service.dialect.native
     kinds = {request["kind"] for request in service.requests}
     assert kinds == ({"document", "query"} if service.dialect.tells else {""})
-    stored = (
-        next(item.vector for item in found.results if item.id == "b") if hasattr(found.results[0], "vector") else None
-    )
-    if stored is not None:
-        expected = vector("a lazy dog", service.dialect.native, "document" if service.dialect.tells else "")
-        assert np.allclose(stored, expected / np.linalg.norm(expected), atol=1e-5)
+    stored = next(item.vector for item in found.results if item.id == "b")
+    expected = vector("a lazy dog", service.dialect.native, "document" if service.dialect.tells else "")
+    assert np.allclose(stored, expected / np.linalg.norm(expected), atol=1e-5)
 
 
 async def test_tokens_cost_and_cache_are_counted_by_place(openai, start):
@@ -232,6 +229,17 @@ async def test_keys_come_from_the_environment_and_are_named_when_missing(service
     with pytest.raises(ConfigurationError, match=VARIABLES[service.name]):
         await bare.ingest("text")
     assert bare.list_collections() == [] or bare.get_stats()["total_documents"] == 0
+
+
+async def test_a_table_of_a_service_that_only_embeds_holds_its_key_and_address(service, start):
+    if service.name == "ollama":
+        return
+    sets = [f"providers.{service.name}.api_key={KEY}", f"providers.{service.name}.base_url={service.url}"]
+    rag = start(None, *sets, f"rag.embedding.default_provider={service.name}", environ={})
+    providers = rag._services()._catalog
+    for _ in range(2):
+        assert providers.is_available(service.name)
+        assert (await rag.embed(["text"])).shape == (1, service.dialect.native)
 
 
 async def test_a_provider_of_the_configuration_embeds_under_its_own_name(openai, start):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmspell.base.registry import canonical, nearest
+from llmspell.config.env import PROVIDER_KEYS
 from llmspell.errors import ConfigurationError
 from llmspell.providers import _profiles
 from llmspell.providers._base import CallOptions
@@ -16,6 +17,8 @@ from llmspell.providers._profiles import Profile
 if TYPE_CHECKING:
     from llmspell.config.model import Provider as Settings
 
+EMBEDDING_ONLY = ("cohere", "gemini", "voyage")
+"""Services that may have a table in the configuration though no provider speaks to them."""
 BACKENDS = ("ollama", "llamacpp", "vllm")
 
 
@@ -27,8 +30,9 @@ class Catalog:
         self._environ = environ
         self._defined: dict[str, Settings] = {canonical(name): table for name, table in config.defined.items()}
         self._profiles: dict[str, Profile] = {}
-        self.further: dict[str, Profile] = {}
-        """Profiles of services that serve other parts of the house only."""
+        self._embedding: dict[str, Profile] = {
+            name: Profile(name=name, dialect="", key_env=list(PROVIDER_KEYS[name])) for name in EMBEDDING_ONLY
+        }
 
     def names(self) -> list[str]:
         """Return every known name, bundled or configured, sorted."""
@@ -75,7 +79,7 @@ class Catalog:
         if name not in self._profiles:
             settings = self.settings(name)
             kind = settings.provider_type or name
-            profile = _profiles.find(kind) or self.further.get(kind)
+            profile = _profiles.find(kind) or self._embedding.get(kind)
             if profile is None:
                 raise ConfigurationError(
                     f"providers.{name}: provider_type {kind!r} is unknown, expected one of "
@@ -84,6 +88,12 @@ class Catalog:
                 )
             self._profiles[name] = _profiles.overlay(profile, settings.models, name)
         return self._profiles[name]
+
+    def describe(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Make a service known that only embeds; fields: of a profile. A bundled profile of that name wins."""
+        if _profiles.find(name) is None:
+            self._embedding[name] = Profile(name=name, dialect="", embeddings=True, **fields)
+            self._profiles.pop(name, None)
 
     def is_available(self, name: str) -> bool:
         """Tell whether the provider can be used now: enabled, address known, key found or not needed."""

@@ -17,7 +17,6 @@ from llmspell.errors import ConfigurationError, LLMSpellError
 from llmspell.providers._base import CallOptions, Rendered
 from llmspell.providers._endpoint import Endpoint
 from llmspell.providers._http import Channel
-from llmspell.providers._profiles import Profile
 from llmspell.providers._retry import Attempts
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class EmbeddingServices:
 
     def describe(self, name: str, described: Mapping[str, Any]) -> None:
         """Make a service known that only embedders use; described: fields of a profile. A profile of that name wins."""
-        self._catalog.further.setdefault(name, Profile(name=name, dialect="", embeddings=True, **described))
+        self._catalog.describe(name, described)
 
     def dialect(self, name: str) -> str | None:
         """Return the dialect in which a provider embeds, None for one that does not or is not known."""

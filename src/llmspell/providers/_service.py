@@ -337,6 +337,8 @@ class Providers:
         key = (name, options.base_url, options.api_key, options.untrusted, *sorted(options.headers.items()))
         provider = self._built.get(key)
         if provider is None:
+            if not self._catalog.profile(name).dialect:
+                raise ConfigurationError(f"the provider '{name}' only embeds: name another one for agents")
             endpoint = self._catalog.endpoint(name, options)
             module = registry.get(endpoint.profile.dialect)
             if module is None:

@@ -173,3 +173,11 @@ def test_prices_come_from_the_configuration_then_from_the_table_else_there_are_n
 def test_a_bad_price_is_a_configuration_error_that_names_its_key():
     with pytest.raises(ConfigurationError, match=r"providers.openai.prices.x"):
         made(defined={"openai": Settings(prices={"x": {"inputs": 1}})}).price("openai", "x")
+
+
+async def test_a_service_that_only_embeds_may_be_configured_and_says_what_it_cannot_do():
+    providers = Providers(Section(defined={"cohere": Settings(api_key="k" * 20)}), effects=Direct())
+    assert [entry.name for entry in providers.list()] == ["cohere"]
+    with pytest.raises(ConfigurationError, match="only embeds"):
+        providers.prepare("cohere/command-r")
+    await providers.close()
