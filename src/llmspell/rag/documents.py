@@ -103,10 +103,15 @@ def _identity(given: Any, position: int) -> str:
         return uuid4()
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValidationError(f"document {position}: its id is a text, not {type(given).__name__}")
-    text = known_as(str(given))
+    return checked_id(str(given), f"document {position}")
+
+
+def checked_id(given: str, where: str) -> str:
+    """Return an id in the form it is stored in. Raises InvalidArgument for one that is too long or not printable."""
+    text = known_as(given)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES or not text.isprintable():
         raise InvalidArgument(
-            f"document {position}: an id has at most {MAX_ID_BYTES} bytes and only printable characters",
+            f"{where}: an id has at most {MAX_ID_BYTES} bytes and only printable characters",
             details={"name": "id", "value": text[:100]},
         )
     return text

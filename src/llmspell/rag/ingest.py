@@ -171,7 +171,7 @@ class Ingestion:
         known = self._collection.digests(self._scope, [document.id for document in batch])
         fresh, pieces = [], []
         for document in batch:
-            digest = document.digest(self._embedder.id, self._recipe)
+            digest = document.digest(self._recipe)
             if known.get(document.id) == digest:
                 continue
             fresh.append((document, digest))

@@ -18,7 +18,9 @@ from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import Place
 from llmspell.rag.results import SearchResult
 from llmspell.rag.retrieve import Retrieval, plain_names
-from llmspell.rag.session_collections import SessionCollections
+from llmspell.rag.transfers import Transfers
+from llmspell.vectors import documents as vectors
+from llmspell.vectors.filters import compile_filter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +36,8 @@ MAX_SEARCH_BYTES = 1 << 26
 MAX_KEPT = 100_000
 
 
-class Rag(SessionCollections):
-    """Documents of all places. Its embedders: `Embedding`; its collections: `Collections`, `SessionCollections`.
+class Rag(Transfers):
+    """Documents of all places. Its collections: `Collections`, `SessionCollections`, `Transfers`.
 
     config: the section `rag`. home: its `vectors/` holds the collections unless the configuration names a folder.
     """
@@ -212,9 +214,30 @@ class Rag(SessionCollections):
             expires=old.get("expires_at") if life is None else time.time() + life,
         )
 
-    async def delete(self, ids: str | Sequence[str], **place: Any) -> int:
-        """Remove documents; return how many were there."""
+    async def delete(
+        self,
+        ids: str | Sequence[str] | None = None,
+        *,
+        source: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        **place: Any,
+    ) -> int:
+        """Remove the documents that meet every condition given; return how many. Raises InvalidArgument for none.
+
+        source: as documents state it. filters: over the metadata of documents, as those of a search.
+        """
         where = self.place(**place)
-        listed = [documents.known_as(ident) for ident in ([ids] if isinstance(ids, str) else ids)]
+        if ids is None and source is None and not filters:
+            raise InvalidArgument("delete needs ids, source or filters", details={"name": "ids"})
+        listed = [ids] if isinstance(ids, str) else ids
+        names = None if listed is None else [documents.known_as(ident) for ident in listed]
+        matches = compile_filter(filters) if filters else None
         found = self._catalog.find(where.collection, where.scope)
-        return 0 if found is None else await offload(found.delete, where.scope, listed)
+        if found is None:
+            return 0
+
+        def remove() -> int:
+            chosen = vectors.chosen(found, where.scope, ids=names, source=source, matches=matches)
+            return found.delete(where.scope, chosen)
+
+        return await offload(remove)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from llmspell.errors import InvalidArgument, NotFound
-from llmspell.vectors import files, tenants
+from llmspell.vectors import files, swap, tenants
 from llmspell.vectors.collection import Collection
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ class Catalog:
         self._going: set[Key] = set()  # tenants that are being removed
         self._lock = threading.Condition()  # protects the tables; told when a removal has ended
         self._bin = folder / ".gone"
-        if not memory and self._bin.is_dir():  # a removal was interrupted
-            shutil.rmtree(self._bin, ignore_errors=True)
+        if not memory:
+            if self._bin.is_dir():  # a removal was interrupted
+                shutil.rmtree(self._bin, ignore_errors=True)
+            swap.recover(folder)
 
     def _file(self, name: str) -> Path:
         return self.folder / folder_name(name) / FILE
@@ -283,6 +285,24 @@ class Catalog:
             if folder.is_dir():
                 tenants.discard(folder, self._bin)
         return vectors
+
+    def take(self, name: str, other: Catalog) -> None:
+        """Put the collection of another catalog, which is closed, in the place of the one here.
+
+        A process that dies in between leaves the old one, or the new one where `recover` finds it.
+        """
+        if self._memory:
+            with self._lock:
+                old, self._opened[name] = self._opened.pop(name, None), other._opened.pop(name)
+            if old is not None:
+                old.close()
+            return
+        made, place = other._file(name).parent, self._file(name).parent
+        other.close()
+        (made / swap.COMPLETE).touch(mode=0o600)
+        self.drop(name)
+        with self._lock:
+            swap.move(made, place)
 
     def save(self) -> None:
         """Put every open collection on the disk."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,6 +94,10 @@ class Collection:
         with self._connections.read() as connection:
             place = rows.place(connection, scope)
         return None if place is None else (self._connections.opening, place.number, place.top, place.seq)
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a connection that sees one state of the file to the end of the block."""
+        return self._connections.read()
 
     def next_expiry(self, scope: str) -> float | None:
         """Return when the next document of a scope expires, None if none will."""
