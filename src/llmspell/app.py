@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmspell.rag import Rag
     from llmspell.security import AccessPolicies, Security, SecurityContext
     from llmspell.state import StateStore
-    from llmspell.tenancy import Tenants
+    from llmspell.tenancy import Gate, Tenants
     from llmspell.tools import Tools
 
 
@@ -129,12 +129,20 @@ class App:
     @cached_property
     def tenants(self) -> Tenants:
         """Who may use how much."""
-        from llmspell.tenancy import Tenants
+        from llmspell.tenancy.tenants import Holder, Tenants
 
         def note(event: str, tenant: str, reason: str) -> None:
             self.access.note(event, self.owner, "", f"tenant:{tenant}", reason=reason)
 
-        return Tenants(self.home / "tenancy", self.config.tenancy, on_change=self.access.forget, note=note)
+        documents = Holder(lambda tenant: self.rag.count_of(tenant), lambda tenant: self.rag.purge(tenant))
+        return Tenants(
+            self.home / "tenancy",
+            self.config.tenancy,
+            measure=lambda tenant: self.rag.held_by(tenant),
+            holders={"documents": documents},
+            on_change=self.access.forget,
+            note=note,
+        )
 
     @cached_property
     def state(self) -> StateStore:
@@ -161,7 +169,14 @@ class App:
         """Retrieval: ingestion and search."""
         from llmspell.rag import Rag
 
-        return Rag(self.config.rag, home=self.home, services=lambda: self.providers.for_embedders)
+        gate = self.gate(self.owner) if self.multi_tenant else None
+        return Rag(self.config.rag, home=self.home, services=lambda: self.providers.for_embedders, gate=gate)
+
+    def gate(self, ctx: SecurityContext) -> Gate:
+        """Return the rules for a caller: policies always, limits and accounts where tenancy is on."""
+        from llmspell.tenancy import Gate
+
+        return Gate(self.tenants if self.multi_tenant else None, self.access, ctx)
 
     @cached_property
     def tools(self) -> Tools:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument
-from llmspell.rag import sessions, stats
-from llmspell.rag.embedding import ANY, Embedding, Wanted
+from llmspell.rag import accounts, sessions, stats
+from llmspell.rag.embedding import ANY, Wanted
+from llmspell.rag.gated import Gated
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
+from llmspell.security.policies import denied
 from llmspell.vectors.catalog import Catalog
 from llmspell.vectors.records import Recorded
 from llmspell.vectors.settings import index_settings
@@ -21,21 +23,27 @@ if TYPE_CHECKING:
     from llmspell import config as configuration
     from llmspell.embedders._base import Services
     from llmspell.embedders._source import Run, Source
+    from llmspell.tenancy import Gate, Held
     from llmspell.vectors.collection import Collection
 
 METRICS = {"l2": "euclidean", "ip": "inner_product", "innerproduct": "inner_product", "l1": "manhattan"}
 KNOWN_METRICS = ("cosine", "euclidean", "inner_product", "manhattan")
 
 
-class Collections(Embedding):
+class Collections(Gated):
     """home: its `vectors/` holds the collections unless the configuration names a folder."""
 
     def __init__(
-        self, config: configuration.model.Rag, *, home: Path, services: Callable[[], Services] | None = None
+        self,
+        config: configuration.model.Rag,
+        *,
+        home: Path,
+        services: Callable[[], Services] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         storage = config.vector_storage
         folder = Path(storage.persistence_path).expanduser() if storage.persistence_path else home / "vectors"
-        super().__init__(config, folder=folder, services=services)
+        super().__init__(config, folder=folder, services=services, gate=gate)
         self._catalog = Catalog(
             folder,
             memory=storage.backend == "memory",
@@ -57,13 +65,14 @@ class Collections(Embedding):
     ) -> Place:
         """Return where documents are meant to be. The collection of a session is the session's scope."""
         self._check_enabled()
-        text = scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id)
+        text = self._own_scope(scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id))
         name = self.config.default_collection if collection is None else collection
-        session = session_of(name)
+        named = session_of(name)
+        session = None if named is None else self._own_session(named)
         if session is not None and self._session_record(session) is not None:
-            if text not in ("global", f"session:{session}"):
+            if text not in (self._own_scope("global"), f"session:{session}"):
                 raise InvalidArgument(
-                    f"the collection {name!r} belongs to session {session!r}", details={"name": "scope"}
+                    f"the collection {name!r} belongs to session {named!r}", details={"name": "scope"}
                 )
             return Place(self.config.default_collection, f"session:{session}")
         if text.startswith(sessions.PREFIX):
@@ -79,45 +88,55 @@ class Collections(Embedding):
             return None
         return record
 
-    def _made(self, name: str, wanted: Wanted = ANY, *, metric: str | None = None) -> tuple[Collection, Source, bool]:
-        """Return a collection, made when there is none, its embedder, and whether it is new."""
-        found = self._catalog.find(name)
+    def _settings_of(self, name: str, scope: str) -> Collection | None:
+        """Return the collection whose settings a place has: its own, else those that the owner gave the name.
+
+        A caller who cannot leave a tenant is not told what others made of a name.
+        """
+        found = self._catalog.find(name, scope)
+        return found if found is not None or self._home is not None else self._catalog.find(name)
+
+    def _made(
+        self, name: str, wanted: Wanted = ANY, *, scope: str = "global", metric: str | None = None
+    ) -> tuple[Collection, Source, bool]:
+        """Return the collection that holds a scope, made when there is none, its embedder, and whether it is new."""
+        found = self._settings_of(name, scope)
         if found is None:
             chosen = self.embedder(*wanted)
-            if not chosen.dim:
-                raise InvalidArgument(
-                    f"the length of vectors of {chosen.name}/{chosen.model} is not known before the first: "
-                    "state dimensions",
-                    details={"name": "dimensions"},
-                )
-            recorded = Recorded(
-                embedder=chosen.name,
-                model=chosen.model,
-                embedder_id=chosen.id,
-                dimensions=chosen.dim,
-                metric=metric or self.config.vector_storage.hnsw.metric,
-                created=time.time(),
-            )
-            return self._catalog.make(name, recorded), chosen, True
+            if self._home is not None and self._catalog.find(name) is None and self.embedder().dim:
+                self._catalog.make(name, self._recorded(self.embedder(), None))  # the name stays the owner's to use
+            return self._catalog.make(name, self._recorded(chosen, metric), scope), chosen, True
         if metric is not None and metric != found.recorded.metric:
             raise InvalidArgument(
                 f"the collection {name!r} exists with metric {found.recorded.metric}, not {metric}",
                 details={"name": "metric", "value": metric},
             )
-        return found, self._collection_embedder(found, wanted), False
+        chosen = self._collection_embedder(found, wanted)
+        return self._catalog.make(name, found.recorded, scope), chosen, False
+
+    def _recorded(self, chosen: Source, metric: str | None) -> Recorded:
+        if not chosen.dim:
+            raise InvalidArgument(
+                f"the length of vectors of {chosen.name}/{chosen.model} is not known before the first: "
+                "state dimensions",
+                details={"name": "dimensions"},
+            )
+        return Recorded(
+            embedder=chosen.name,
+            model=chosen.model,
+            embedder_id=chosen.id,
+            dimensions=chosen.dim,
+            metric=metric or self.config.vector_storage.hnsw.metric,
+            created=time.time(),
+        )
 
     async def _holder(self, where: Place, wanted: Wanted, *, cache: bool) -> tuple[Collection, Run]:
         """Return the collection that a place writes to, made when there is none, and its embedder."""
-        if self._catalog.find(where.collection) is None:
+        if self._settings_of(*where) is None:
             chosen = self.embedder(*wanted)
             if not await offload(lambda: chosen.dim):
                 await chosen.probe()
-
-        def make() -> tuple[Collection, Source]:
-            main, chosen, _ = self._made(where.collection, wanted)
-            return self._catalog.make(where.collection, main.recorded, where.scope), chosen
-
-        found, chosen = await offload(make)
+        found, chosen, _ = await offload(lambda: self._made(where.collection, wanted, scope=where.scope))
         return found, self._working(found, chosen, where.scope, query=False, cache=cache)
 
     def _count(self, where: Place, what: str, amount: float) -> None:
@@ -141,7 +160,9 @@ class Collections(Embedding):
                 details={"name": "metric", "value": metric, "allowed": list(KNOWN_METRICS)},
             )
         wanted = Wanted(settings.pop("embedder", None), settings.pop("model", None), settings.pop("dimensions", None))
-        found, chosen, new = self._made(name, wanted, metric=metric, **settings)
+        where = self.place(collection=name)
+        self._enter("insert", where)
+        found, chosen, new = self._made(where.collection, wanted, scope=where.scope, metric=metric, **settings)
         return {
             "name": name,
             "embedder": chosen.name,
@@ -154,24 +175,50 @@ class Collections(Embedding):
         """Return the collections with their settings and counts, by name; those of sessions are among them."""
         self._check_enabled()
         listed = []
+        scope = self._own_scope("global")
         for name in self._catalog.names():
-            found = self._catalog.find(name)
-            if found is None:
-                continue
-            listed.append(stats.listed(name, found, self._catalog.stats(name)))
-            if name == self.config.default_collection:
-                self.sweep_sessions()
-                for session in sessions.names(found):
-                    counts = found.stats(f"session:{session}")
-                    listed.append(stats.listed(f"{SESSION_COLLECTION}{session}", found, counts))
+            self._enter("search", Place(name, scope), whole=True)
+            found = self._catalog.find(name, scope)
+            if found is not None:
+                listed.append(stats.listed(name, found, self._visible(name)))
+        base = self._catalog.find(self.config.default_collection)
+        listed.extend(() if base is None else self._listed_sessions(base))
         return sorted(listed, key=lambda item: str(item["name"]))
+
+    def _listed_sessions(self, base: Collection) -> Iterator[dict[str, Any]]:
+        self.sweep_sessions()
+        prefix = self._own_session("")
+        for session in sessions.names(base):
+            if session.startswith(prefix) and self._sees(f"session:{session}"):
+                counts = base.stats(f"session:{session}")
+                yield stats.listed(f"{SESSION_COLLECTION}{session.removeprefix(prefix)}", base, counts)
+
+    def _visible(self, name: str, scope: str | None = None) -> dict[str, Any]:
+        """Return the counts of a collection, or of a scope in it, as far as the caller may know them."""
+        if scope is not None or self._sees_all:
+            return self._catalog.stats(name, scope)
+        total: Counter[str] = Counter()
+        last = None
+        for each in self._catalog.scopes(name) if self._home is None else [self._own_scope("global")]:
+            if self._sees(each):
+                counts = self._catalog.stats(name, each)
+                last = max((at for at in (last, counts["last_ingest_at"]) if at is not None), default=None)
+                total.update({what: counts[what] for what in stats.COUNTS})
+        return {**dict.fromkeys(stats.COUNTS, 0), **total, "last_ingest_at": last}
 
     async def drop_collection(self, name: str) -> int:
         """Remove a collection; return how many vectors it had, 0 where there is none."""
         where = self.place(collection=name)
+        self._enter("delete", where, whole=True)
         if where.scope.startswith("session:"):
-            return self.cleanup_scope(where.scope)
-        return await offload(self._catalog.drop, name)
+            return (await offload(self._removed, where, self._catalog.names()))["vectors"]
+        if self._sees_all:
+            return await offload(self._catalog.drop, name)
+        removed = 0
+        for scope in await offload(self._catalog.scopes, name) if self._home is None else [where.scope]:
+            if self._sees(scope):
+                removed += (await offload(self._removed, Place(name, scope), [name]))["vectors"]
+        return removed
 
     def get_stats(
         self, scope: str | None = None, scope_id: str | None = None, *, collection: str | None = None
@@ -186,18 +233,21 @@ class Collections(Embedding):
         if scope is None and collection is None:
             scope = "global"
         where = self.place(collection=collection, scope=scope, scope_id=scope_id)
+        self._enter("search", where, whole=True)
         whole = scope is None and where.scope == "global"
-        found = self._catalog.find(where.collection)
-        counts = self._catalog.stats(where.collection, None if whole else where.scope)
-        used = stats.used(self._counters, where, whole=whole)
+        found = self._settings_of(*where)
+        counts = self._visible(where.collection, None if whole else where.scope)
+        if not self._sees_all:
+            counts = {**counts, "memory_bytes": 0}  # of indexes that others' documents may be in, too
+        used = stats.used(self._counters, where, whole=whole, sees=self._sees)
         return stats.counted(found, counts, used, self.config.embedding, self.dimensions_of())
 
     def _is_scope(self, text: str) -> bool:
         if text == "global" or ":" in text:
             return True
         base = self._catalog.find(self.config.default_collection)
-        known = base is not None and scope_text(text) in base.scopes()
-        return known or (session_of(text) is None and self._catalog.find(text) is None)
+        known = base is not None and self._own_scope(scope_text(text)) in base.scopes()
+        return known or (session_of(text) is None and self._settings_of(text, self._own_scope("global")) is None)
 
     def cleanup_scope(self, scope: str, scope_id: str | None = None) -> int:
         """Remove a scope from every collection; return how many vectors went."""
@@ -205,11 +255,19 @@ class Collections(Embedding):
 
     def remove_scope(self, scope: str, scope_id: str | None = None) -> dict[str, int]:
         """Remove a scope from every collection; return counts: documents, vectors, bytes."""
-        return self._clear(self.place(scope=scope, scope_id=scope_id).scope)
+        where = self.place(scope=scope, scope_id=scope_id)
+        self._enter("delete", where, whole=True)
+        return self._removed(where, self._catalog.names())
 
-    def _clear(self, scope: str) -> dict[str, int]:
+    def _removed(self, where: Place, names: Sequence[str]) -> dict[str, int]:
+        began = time.monotonic()
+        removed = self._clear(where.scope, names)
+        self._charge(where, began, delete_count=removed["documents"])
+        return removed
+
+    def _clear(self, scope: str, names: Sequence[str] | None = None) -> dict[str, int]:
         total = {"documents": 0, "vectors": 0, "bytes": 0}
-        for name in self._catalog.names():
+        for name in self._catalog.names() if names is None else names:
             found = self._catalog.find(name)
             if found is None:
                 continue
@@ -233,7 +291,21 @@ class Collections(Embedding):
 
     def load(self) -> None:
         """Take what the vectors folder holds into collections in memory."""
+        if not self._sees_all:
+            raise denied("update", self._own_scope("global"), "the documents of all would be replaced")
         self._catalog.load()
+
+    def held_by(self, tenant: str) -> Held:
+        """Return what the rows of a tenant are, whoever asks."""
+        return accounts.held(self._catalog, tenant, self.config.default_collection)
+
+    def count_of(self, tenant: str) -> int:
+        """Return the documents and sessions of a tenant, whoever asks."""
+        return accounts.count(self._catalog, tenant, self.config.default_collection)
+
+    def purge(self, tenant: str) -> int:
+        """Remove everything of a tenant, whoever asks; return how many documents there were."""
+        return accounts.purge(self._catalog, tenant, self.config.default_collection)
 
     def close(self) -> None:
         """Forget sessions that do not persist and close the files. Safe to call twice."""

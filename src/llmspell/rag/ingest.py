@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,11 +21,14 @@ from llmspell.errors import LimitExceeded, LLMSpellError
 from llmspell.rag import chunking
 from llmspell.rag.documents import read
 from llmspell.rag.results import IngestProgress, IngestResult
+from llmspell.security.policies import denied
+from llmspell.vectors import claims
 from llmspell.vectors.records import Part, Stored
 
 if TYPE_CHECKING:
     from llmspell.embedders._source import Run
     from llmspell.rag.documents import Document
+    from llmspell.tenancy import Reservation
     from llmspell.vectors.collection import Collection
 
 BATCH_CHARS = 262_144
@@ -32,6 +36,7 @@ BATCH_DOCUMENTS = 512
 TELL_EVERY_S = 0.4
 T = TypeVar("T")
 Progress = Callable[[Any], Any]
+Prepared = tuple[list[tuple["Document", bytes]], list[list[Part]]]
 
 
 class Ingestion:
@@ -49,6 +54,8 @@ class Ingestion:
         batch_size: int | None = None,
         life: float | None = None,
         max_vectors: int | None = None,
+        reserve: Callable[[dict[str, int], dict[str, int]], Reservation | None] | None = None,
+        shows: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self._collection = collection
         self._scope = scope
@@ -59,6 +66,9 @@ class Ingestion:
         self._batch_size = batch_size or BATCH_DOCUMENTS
         self._life = life
         self._max_vectors = max_vectors
+        self._reserve = reserve
+        self._shows = shows
+        self._held: Reservation | None = None
         self._began = time.monotonic()
         self._done = self._total = 0
         self._new = self._unchanged = self._chunks = self._tokens = 0
@@ -69,8 +79,14 @@ class Ingestion:
         """Ingest documents, texts or tables. Raises what is wrong with one of them, before anything is stored."""
         documents = await self._watched("read", offload(self._read, given))
         self._total = len(documents)
-        for batch in self._batches(documents):
-            await self._one_batch(batch)
+        if self._shows is not None:
+            await offload(self._check_open, documents, self._shows)
+        batches = self._batches(documents)
+        if self._reserve is None:
+            for batch in batches:
+                await self._one_batch(batch)
+        else:
+            await self._all_or_nothing(list(batches), self._reserve)
         await self._progress("done")
         failed = {error["id"] for error in self._errors}
         kept = [ident for ident in dict.fromkeys(document.id for document in documents) if ident not in failed]
@@ -118,12 +134,53 @@ class Ingestion:
         if batch:
             yield list(batch.values())
 
-    async def _one_batch(self, batch: list[Document]) -> None:
+    def _check_open(self, documents: list[Document], shows: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Refuse documents beyond what is open to the caller, and the replacement of such."""
+        for document in documents:
+            old = self._collection.get(self._scope, document.id)
+            if not shows({"metadata": document.metadata}) or (old is not None and not shows(old)):
+                raise denied("insert", self._scope, f"the document {document.id} lies beyond what is open")
+
+    async def _all_or_nothing(self, batches: list[list[Document]], reserve: Callable[..., Reservation | None]) -> None:
+        """Cut everything, reserve what it will take, then store it. Raises QuotaExceeded before anything is stored."""
+        ready = [await self._watched("chunk", offload(self._prepare, batch)) for batch in batches]
+        amounts, credit = await offload(self._needs, ready)
+        self._held = await offload(reserve, amounts, credit)
+        try:
+            for batch, prepared in zip(batches, ready, strict=True):
+                await self._one_batch(batch, prepared)
+        finally:
+            if self._held is not None:
+                spent, ident = self._embedder.spent, self._held.id
+                self._held.settle(
+                    insert_count=self._new,
+                    documents_indexed=self._new,
+                    embeddings_generated=spent.embedded,
+                    embedding_tokens=spent.tokens,
+                    cost_micros=round(spent.cost_usd * 1e6),
+                )
+                await offload(lambda: self._collection.within(partial(claims.forget, claim=ident), write=True))
+
+    def _needs(self, ready: list[Prepared]) -> tuple[dict[str, int], dict[str, int]]:
+        """Return what documents will take, and what those they replace took."""
+        parts = [part for _, pieces in ready for one in pieces for part in one]
+        ids = [document.id for fresh, _ in ready for document, _ in fresh]
+        dimensions = self._collection.recorded.dimensions
+        amounts = {
+            "vectors": len(parts),
+            "storage_bytes": claims.size_of((part.text for part in parts), len(parts), dimensions),
+            "documents": len(ids),
+            "embedding_tokens": sum(part.tokens for part in parts),
+            "dimensions": dimensions if parts else 0,
+        }
+        return amounts, self._collection.within(partial(claims.weigh, scope=self._scope, ids=ids))
+
+    async def _one_batch(self, batch: list[Document], ready: Prepared | None = None) -> None:
         """Store a batch. Where failures are passed over, one that lies in a document costs that document alone."""
         try:
-            await self._store(batch)
+            await self._store(batch, ready)
         except LLMSpellError as error:
-            if not self._skip or error is self._stopped or error.kind == "cancelled":
+            if not self._skip or error is self._stopped or error.kind in ("cancelled", "security"):
                 raise
             if len(batch) > 1 and not error.retryable:
                 for document in batch:
@@ -134,18 +191,27 @@ class Ingestion:
         self._done += len(batch)
         await self._progress("store")
 
-    async def _store(self, batch: list[Document]) -> None:
-        fresh, pieces = await self._watched("chunk", offload(self._prepare, batch))
+    async def _store(self, batch: list[Document], ready: Prepared | None) -> None:
+        if ready is None:
+            ready = await self._watched("chunk", offload(self._prepare, batch))
+        fresh, pieces = ready
         await self._progress("chunk")
         vectors = await self._embed([part.text for parts in pieces for part in parts])
         entries = self._entries(fresh, pieces, vectors)
         if entries:
             self._check_room(len(vectors))
-            await self._watched("store", offload(self._collection.put, self._scope, entries))
+            await self._watched("store", offload(self._put, entries))
         self._new += len(entries)
         self._unchanged += len(batch) - len(entries)
         self._chunks += len(vectors)
         self._tokens += sum(part.tokens for parts in pieces for part in parts)
+
+    def _put(self, entries: list[Stored]) -> None:
+        if self._held is None:
+            self._collection.put(self._scope, entries)
+            return
+        self._held.check()
+        self._collection.put(self._scope, entries, claim=self._held.id)
 
     def _entries(self, fresh: list[tuple[Document, bytes]], pieces: list[list[Part]], vectors: Any) -> list[Stored]:
         now, at = time.time(), 0
@@ -166,7 +232,7 @@ class Ingestion:
                 details={"resource": "vectors", "limit": self._max_vectors, "used": used},
             )
 
-    def _prepare(self, batch: list[Document]) -> tuple[list[tuple[Document, bytes]], list[list[Part]]]:
+    def _prepare(self, batch: list[Document]) -> Prepared:
         """Return the documents that are not there already, with their digests and chunks."""
         known = self._collection.digests(self._scope, [document.id for document in batch])
         fresh, pieces = [], []

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from llmspell.base import scope as scopes
 from llmspell.errors import InvalidScope
+from llmspell.tenancy.records import check_id, scope_of
 
 SESSION_COLLECTION = "session_"
 
@@ -44,11 +45,10 @@ def scope_text(
 
 
 def _canonical(text: str) -> str:
-    kind, colon, ident = text.partition(":")
+    plain = text.removeprefix("custom:")
+    kind, _, ident = plain.partition(":")
     if kind == "tenant":
-        if not colon or not ident:
-            raise InvalidScope("the scope 'tenant' needs an id", details={"scope": text, "rule": "the id is not empty"})
-        return scopes.parse(text).text.removeprefix("custom:")
+        return scope_of(check_id(ident))
     return scopes.parse(text).text
 
 

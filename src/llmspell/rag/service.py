@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from llmspell.rag.place import Place
 from llmspell.rag.results import SearchResult
 from llmspell.rag.retrieve import Retrieval, plain_names
 from llmspell.rag.transfers import Transfers
+from llmspell.security.policies import denied
 from llmspell.vectors import documents as vectors
 from llmspell.vectors.filters import compile_filter
 
@@ -29,23 +31,31 @@ if TYPE_CHECKING:
     from llmspell.embedders._base import Services
     from llmspell.embedders._source import Run
     from llmspell.rag.results import Chunk, IngestResult
+    from llmspell.tenancy import Gate
     from llmspell.vectors.collection import Collection
 
 PLACE = ("collection", "scope", "scope_id", "tenant_id", "session_id")
 MAX_SEARCH_BYTES = 1 << 26
 MAX_KEPT = 100_000
+PAGE = 500
 
 
 class Rag(Transfers):
     """Documents of all places. Its collections: `Collections`, `SessionCollections`, `Transfers`.
 
     config: the section `rag`. home: its `vectors/` holds the collections unless the configuration names a folder.
+    gate: the rules for the caller.
     """
 
     def __init__(
-        self, config: configuration.model.Rag, *, home: Path, services: Callable[[], Services] | None = None
+        self,
+        config: configuration.model.Rag,
+        *,
+        home: Path,
+        services: Callable[[], Services] | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        super().__init__(config, home=home, services=services)
+        super().__init__(config, home=home, services=services, gate=gate)
         self._searches = Cache(
             max_entries=config.cache_search_cache_size,
             max_bytes=MAX_SEARCH_BYTES,
@@ -79,6 +89,8 @@ class Rag(Transfers):
         if on_error not in ("raise", "skip"):
             raise InvalidArgument(f"on_error is 'raise' or 'skip', got {on_error!r}", details={"name": "on_error"})
         made = recipe(self.config.chunking, chunking)
+        limits = self._enter("insert", where)
+        began = time.monotonic()
         found, chosen = await self._holder(where, Wanted(embedder, model, dimensions), cache=cache)
         session = self._session(where)
         running = Ingestion(
@@ -91,11 +103,14 @@ class Rag(Transfers):
             batch_size=batch_size,
             life=session.get("vector_ttl"),
             max_vectors=session.get("max_vectors"),
+            reserve=partial(self._reserve, where) if self._counts_for(where) else None,
+            shows=None if limits is None else self._shows(limits),
         )
         try:
             return await running.run(given)
         finally:
             self._count_spent(where, chosen)
+            self._charge(where, began)
 
     async def search(
         self,
@@ -116,17 +131,22 @@ class Rag(Transfers):
         """
         options = plain_names(options)
         where = self.place(**{name: options.pop(name) for name in PLACE if name in options})
+        limits = self._enter("search", where, query=True)
+        if limits is not None:
+            options["filters"] = {"and": [options["filters"], limits]} if options.get("filters") else limits
         running = Retrieval(self.config.retrieval, where, query, **options)
-        main = self._catalog.find(where.collection)
-        found = main and self._catalog.find(where.collection, where.scope)
+        began = time.monotonic()
+        found = self._catalog.find(where.collection, where.scope)
+        made = found or self._settings_of(*where)
         wanted = Wanted(embedder, model, dimensions)
-        source = self.embedder(*wanted) if main is None else await self._asked_of(main, wanted)
+        source = self.embedder(*wanted) if made is None else await self._asked_of(made, wanted)
         chosen = self._working(found, source, where.scope, query=True, cache=cache)
         self._count(where, "searches_performed", 1)
         try:
             return await self._answer(running, found, chosen, cache=cache)
         finally:
             self._count_spent(where, chosen)
+            self._charge(where, began, chosen.spent, query_count=1)
 
     async def _answer(
         self, running: Retrieval, found: Collection | None, embedder: Run, *, cache: bool
@@ -171,10 +191,13 @@ class Rag(Transfers):
     def get(self, ident: str, **place: Any) -> dict[str, Any] | None:
         """Return a document with its text, or None."""
         where = self.place(**place)
+        limits = self._enter("search", where)
         found = self._catalog.find(where.collection, where.scope)
-        if found is None:
-            return None
-        name = documents.known_as(ident)
+        document = None if found is None else self._document(found, where, documents.known_as(ident))
+        return document if document is None or limits is None or self._shows(limits)(document) else None
+
+    def _document(self, found: Collection, where: Place, name: str) -> dict[str, Any] | None:
+        """Return a document, the one that is kept when nothing was written since."""
         stamp = found.stamp(where.scope) if self.config.cache_document_cache_enabled else None
         key = msgspec.json.encode([where, name])
         kept = None if stamp is None else self._documents.get(key, stamp)
@@ -193,18 +216,34 @@ class Rag(Transfers):
             raise InvalidArgument(
                 f"limit is a whole number from 1 to {documents.MAX_DOCUMENTS}", details={"name": "limit"}
             )
+        limits = self._enter("search", where)
         found = self._catalog.find(where.collection, where.scope)
-        return [] if found is None else found.documents(where.scope, limit=limit, after=after)
+        if found is None:
+            return []
+        if limits is None:
+            return found.documents(where.scope, limit=limit, after=after)
+        shows = self._shows(limits)
+        listed: list[dict[str, Any]] = []
+        while len(listed) < limit:
+            page = found.documents(where.scope, limit=PAGE, after=after)
+            listed += [document for document in page if shows(document)]
+            if len(page) < PAGE:
+                break
+            after = page[-1]["id"]
+        return listed[:limit]
 
     def update_metadata(self, ident: str, metadata: Any, *, merge: bool = True, **place: Any) -> bool:
         """Change metadata of a document, key by key unless `merge` is off; tell whether the document is there."""
         where = self.place(**place)
         given = documents.checked_metadata(metadata, f"document {ident}")
+        shows = self._shows(self._enter("update", where))
         found = self._catalog.find(where.collection, where.scope)
         old = None if found is None else found.get(where.scope, documents.known_as(ident))
-        if found is None or old is None:
+        if found is None or old is None or not shows(old):
             return False
         merged = documents.checked_metadata({**old["metadata"], **given} if merge else given, f"document {ident}")
+        if not shows({"metadata": merged}):
+            raise denied("update", where.scope, "the document would leave what is open")
         event, life = documents.event_time(given), documents.life(given)
         return found.set_metadata(
             where.scope,
@@ -231,7 +270,10 @@ class Rag(Transfers):
             raise InvalidArgument("delete needs ids, source or filters", details={"name": "ids"})
         listed = [ids] if isinstance(ids, str) else ids
         names = None if listed is None else [documents.known_as(ident) for ident in listed]
-        matches = compile_filter(filters) if filters else None
+        limits = self._enter("delete", where)
+        spec = [one for one in (filters, limits) if one]
+        matches = compile_filter({"and": spec}) if spec else None
+        began = time.monotonic()
         found = self._catalog.find(where.collection, where.scope)
         if found is None:
             return 0
@@ -240,4 +282,6 @@ class Rag(Transfers):
             chosen = vectors.chosen(found, where.scope, ids=names, source=source, matches=matches)
             return found.delete(where.scope, chosen)
 
-        return await offload(remove)
+        removed = await offload(remove)
+        self._charge(where, began, delete_count=removed)
+        return removed

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import ConfigurationError, InvalidArgument
 from llmspell.rag import sessions
 from llmspell.rag.collections import Collections
-from llmspell.rag.place import SESSION_COLLECTION
+from llmspell.rag.place import SESSION_COLLECTION, Place
 
 if TYPE_CHECKING:
-    from llmspell.rag.place import Place
+    from llmspell.tenancy import Reservation
     from llmspell.vectors.collection import Collection
 
 DEFAULT: Any = object()  # stands for what the configuration says
@@ -32,20 +33,26 @@ class SessionCollections(Collections):
         self.sweep_sessions()
         sessions.write(base, session, record, most=self.config.sessions_max_collections)
 
+    def _room_for(self, where: Place, old: dict[str, Any] | None) -> Reservation | None:
+        return None if old else self._reserve(where, {"sessions": 1})
+
     def create_session_collection(
         self, session_id: str, ttl: float | None = DEFAULT, *, max_vectors: int | None = None
     ) -> dict[str, Any]:
         """Make the collection of a session. ttl: seconds, None for ever, without it the configured ones."""
         self._check_enabled()
         ttl = self.config.sessions_default_ttl_seconds if ttl is DEFAULT else ttl
-        session, life = sessions.check_id(session_id), sessions.seconds(ttl, "ttl")
+        session, life = self._own_session(sessions.check_id(session_id)), sessions.seconds(ttl, "ttl")
+        where = Place(self.config.default_collection, f"{sessions.PREFIX}{session}")
+        self._enter("insert", where)
         base = self._base()
         old = self._session_record(session)
         expires = None if life is None else time.time() + life
         record = {**(old or {}), "ttl": life, "expires_at": expires, "max_vectors": _limit(max_vectors)}
-        self._write(base, session, record)
-        name = f"{SESSION_COLLECTION}{session}"
-        return {"session_id": session, "namespace": name, "name": name, **record, "created": old is None}
+        with self._room_for(where, old) or nullcontext():
+            self._write(base, session, record)
+        name = f"{SESSION_COLLECTION}{session_id}"
+        return {"session_id": session_id, "namespace": name, "name": name, **record, "created": old is None}
 
     def configure_session(
         self,
@@ -63,16 +70,20 @@ class SessionCollections(Collections):
                 "auto_ingest is not available: ingest what the session needs with ingestSession",
                 details={"key": "auto_ingest"},
             )
-        session = sessions.check_id(session_id)
+        session = self._own_session(sessions.check_id(session_id))
+        where = Place(self.config.default_collection, f"{sessions.PREFIX}{session}")
+        self._enter("insert", where)
         base = self._base()
+        old = self._session_record(session)
         life = self.config.sessions_default_ttl_seconds if vector_ttl is DEFAULT else vector_ttl
         record = {
             "vector_ttl": sessions.seconds(life, "vector_ttl"),
             "persist": bool(persist),
             "max_vectors": _limit(max_vectors),
         }
-        self._write(base, session, {**(self._session_record(session) or {}), **record})
-        return {"session_id": session, **record, "auto_ingest": False, "configured": True}
+        with self._room_for(where, old) or nullcontext():
+            self._write(base, session, {**(old or {}), **record})
+        return {"session_id": session_id, **record, "auto_ingest": False, "configured": True}
 
 
 def _limit(value: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmspell.rag.place import Place
     from llmspell.vectors.collection import Collection
 
+COUNTS = ("documents", "chunks", "vectors", "bytes", "scopes")
 COUNTERS = ("embeddings_generated", "embedding_tokens", "searches_performed", "cache_hits", "cache_misses")
 COSTS = ("embedding_cost_usd", "unpriced_tokens")
 
@@ -27,11 +28,13 @@ def spent(what: Spent) -> dict[str, float]:
     }
 
 
-def used(counters: Mapping[tuple[str, str, str], float], where: Place, *, whole: bool) -> dict[str, float]:
-    """Return what this process did in a place, or in the whole collection."""
+def used(
+    counters: Mapping[tuple[str, str, str], float], where: Place, *, whole: bool, sees: Callable[[str], bool]
+) -> dict[str, float]:
+    """Return what this process did in a place, or in those scopes of the collection that `sees` lets through."""
     total: dict[str, float] = {**dict.fromkeys(COUNTERS, 0), **dict.fromkeys(COSTS, 0.0)}
     for (collection, scope, what), amount in list(counters.items()):
-        if collection == where.collection and (whole or scope == where.scope):
+        if collection == where.collection and (sees(scope) if whole else scope == where.scope):
             total[what] += amount
     return {what: amount if what == "embedding_cost_usd" else int(amount) for what, amount in total.items()}
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +18,8 @@ from llmspell.errors import Conflict, EmbedderMismatch, NotFound
 from llmspell.rag import export_file, sessions
 from llmspell.rag.embedding import ANY, Wanted
 from llmspell.rag.session_collections import SessionCollections
+from llmspell.security.policies import denied
+from llmspell.vectors import claims
 from llmspell.vectors.catalog import Catalog
 from llmspell.vectors.documents import stored
 from llmspell.vectors.records import Recorded, Stored
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from llmspell.embedders._source import Run, Source
     from llmspell.rag.place import Place
+    from llmspell.tenancy import Reservation
     from llmspell.vectors.collection import Collection
 
 MAX_PASSES = 20
@@ -39,13 +46,14 @@ class Transfers(SessionCollections):
         path: or an open file. Raises NotFound for a collection that is not there, StorageFull, StorageFailure.
         """
         where = self.place(**place)
-        found = self._existing(where.collection)
+        shows = self._shows(self._enter("search", where))
+        found = self._existing(*where)
         holder = self._catalog.find(where.collection, where.scope)
         head = export_file.header(where.collection, found.recorded)
         if isinstance(path, str | Path):
             with replacing(path) as file:
-                return await offload(_write, file, head, holder, where.scope)
-        return await offload(_write, path, head, holder, where.scope)
+                return await offload(_write, file, head, holder, where.scope, shows)
+        return await offload(_write, path, head, holder, where.scope, shows)
 
     async def import_documents(self, path: str | Path, *, reembed: bool = False, **place: Any) -> dict[str, int]:
         """Store the documents of a file that `export` wrote; return counts: documents, vectors.
@@ -60,34 +68,52 @@ class Transfers(SessionCollections):
             head = export_file.read_header(file, str(path))
             collection = place.pop("collection", None) or head.collection
             where = self.place(collection=collection, **place)
-            scopes = await offload(self._checked, file, head, collection)
-            targets = {scope: where if named else self.place(collection=collection, scope=scope) for scope in scopes}
-            source = await self._receiver(head, collection, reembed=reembed)
+            sizes = await offload(_sizes, file, head)
+            targets = {scope: where if named else self.place(collection=collection, scope=scope) for scope in sizes}
+            for target in dict.fromkeys(targets.values()):
+                self._enter("insert", target, whole=True)
+            sources = {to: await self._receiver(head, to, reembed=reembed) for to in dict.fromkeys(targets.values())}
             file.seek(0)
             file.readline()
-            counts = {"documents": 0, "vectors": 0}
-            lines = export_file.read_lines(file, head.dimensions)
-            while batch := await offload(next, lines, None):
-                for scope in dict.fromkeys(scope for scope, _ in batch):
-                    entries = [entry for owner, entry in batch if owner == scope]
-                    await self._receive(targets[scope], entries, source)
-                    counts["documents"] += len(entries)
-                    counts["vectors"] += sum(len(entry.parts) for entry in entries)
+            with ExitStack() as held:
+                claimed = {to: held.enter_context(self._held_for(to, targets, sizes)) for to in sources}
+                return await self._receive_all(file, head, targets, sources, claimed)
+
+    def _held_for(
+        self, to: Place, targets: Mapping[str, Place], sizes: Mapping[str, Counter[str]]
+    ) -> AbstractContextManager[Reservation | None]:
+        """Return what is held for all the documents that go to a place."""
+        total: Counter[str] = Counter()
+        for scope, target in targets.items():
+            total.update(sizes[scope] if target == to else {})
+        return self._reserve(to, total) or nullcontext()
+
+    async def _receive_all(
+        self,
+        file: IO[bytes],
+        head: export_file.Header,
+        targets: Mapping[str, Place],
+        sources: Mapping[Place, Source | None],
+        claimed: Mapping[Place, Reservation | None],
+    ) -> dict[str, int]:
+        counts = {"documents": 0, "vectors": 0}
+        lines = export_file.read_lines(file, head.dimensions)
+        while batch := await offload(next, lines, None):
+            for scope in dict.fromkeys(scope for scope, _ in batch):
+                entries = [entry for owner, entry in batch if owner == scope]
+                to = targets[scope]
+                await self._receive(to, entries, sources[to], claimed[to])
+                counts["documents"] += len(entries)
+                counts["vectors"] += sum(len(entry.parts) for entry in entries)
         return counts
 
-    def _checked(self, file: IO[bytes], head: export_file.Header, collection: str) -> set[str]:
-        """Return the scopes of a file of which every line can be stored."""
-        found = {scope for batch in export_file.read_lines(file, head.dimensions) for scope, _ in batch}
-        for scope in found:
-            self.place(collection=collection, scope=scope)
-        return found
-
-    async def _receiver(self, head: export_file.Header, collection: str, *, reembed: bool) -> Source | None:
+    async def _receiver(self, head: export_file.Header, where: Place, *, reembed: bool) -> Source | None:
         """Return the embedder that makes the vectors anew, None where those of the file are right."""
-        if self._catalog.find(collection) is None:
+        collection = where.collection
+        if self._settings_of(*where) is None:
             wanted = Wanted(head.embedder, head.model, head.dimensions)
-            await offload(lambda: self._made(collection, wanted, metric=head.metric))
-        found = self._existing(collection)
+            await offload(lambda: self._made(collection, wanted, scope=where.scope, metric=head.metric))
+        found = self._existing(*where)
         if found.recorded.embedder_id == head.embedder_id:
             return None
         if not reembed:
@@ -98,16 +124,17 @@ class Transfers(SessionCollections):
             )
         return self._collection_embedder(found)
 
-    async def _receive(self, where: Place, entries: list[Stored], source: Source | None) -> None:
-        main = self._existing(where.collection)
-        holder = await offload(self._catalog.make, where.collection, main.recorded, where.scope)
-        if source is None:
-            await offload(holder.put, where.scope, entries)
-        else:
-            await _embedded(holder, where.scope, entries, source.run(where.scope))
+    async def _receive(
+        self, where: Place, entries: list[Stored], source: Source | None, held: Reservation | None
+    ) -> None:
+        settings = self._existing(*where).recorded
+        holder = await offload(self._catalog.make, where.collection, settings, where.scope)
+        if source is not None:
+            entries = await _embedded(entries, source.run(where.scope))
+        await offload(_put, holder, where.scope, entries, held)
 
-    def _existing(self, name: str) -> Collection:
-        found = self._catalog.find(name)
+    def _existing(self, name: str, scope: str = "global") -> Collection:
+        found = self._settings_of(name, scope)
         if found is None:
             raise NotFound(f"there is no collection {name!r}", details={"what": "collection", "id": name})
         return found
@@ -126,7 +153,11 @@ class Transfers(SessionCollections):
         Raises NotFound, and Conflict when others write without a pause.
         """
         self._check_enabled()
-        name = self.place(collection=collection).collection
+        where = self.place(collection=collection)
+        self._enter("update", where, whole=True)
+        if not self._sees_all:
+            raise denied("update", where.scope, "the documents of all would be embedded anew")
+        name = where.collection
         old, began = self._existing(name), time.monotonic()
         wanted, known = Wanted(embedder, model, dimensions), old.recorded
         source = self.embedder(*(Wanted(known.embedder, known.model, known.dimensions) if wanted == ANY else wanted))
@@ -180,7 +211,7 @@ class Transfers(SessionCollections):
                         vectors += len(entry.parts)
                         if done.get((scope, entry.id)) != mark:
                             changed.append(entry)
-                    await _embedded(target, scope, changed, run)
+                    await offload(target.put, scope, await _embedded(changed, run))
                 gone = [ident for (where, ident) in done if where == scope and (where, ident) not in seen]
                 await offload(target.delete, scope, gone)
             done = seen
@@ -208,30 +239,67 @@ class Transfers(SessionCollections):
 
         Ids and metadata stay; a life that came from the session alone ends with it. Returns how many vectors moved.
         """
-        session = sessions.check_id(session_id)
-        source, target = self.place(session_id=session), self.place(tenant_id=tenant_id)
+        session = self._own_session(sessions.check_id(session_id))
+        source, target = self.place(session_id=session_id), self.place(tenant_id=tenant_id)
+        self._enter("delete", source, whole=True)
+        self._enter("insert", target, whole=True)
         record = self._session(source)
         moved = 0
-        for name in self._catalog.names():
-            found = self._existing(name)
-            entries = self._entries(name, source.scope)
-            while batch := await offload(next, entries, None):
-                kept = [_without_life(entry, record.get("vector_ttl")) for entry in batch]
-                holder = await offload(self._catalog.make, name, found.recorded, target.scope)
-                await offload(holder.put, target.scope, kept)
-                await offload(found.delete, source.scope, [entry.id for entry in kept])
-                moved += sum(len(entry.parts) for entry in kept)
-            sessions.remove(found, session)
+        with await offload(self._held_to_move, source, target) as held:
+            for name in self._catalog.names():
+                found = self._catalog.find(name, source.scope)
+                entries = self._entries(name, source.scope)
+                while found is not None and (batch := await offload(next, entries, None)):
+                    kept = [_without_life(entry, record.get("vector_ttl")) for entry in batch]
+                    holder = await offload(self._catalog.make, name, found.recorded, target.scope)
+                    await offload(_put, holder, target.scope, kept, held)
+                    await offload(found.delete, source.scope, [entry.id for entry in kept])
+                    moved += sum(len(entry.parts) for entry in kept)
+                if found is not None:
+                    sessions.remove(found, session)
         return moved
 
+    def _held_to_move(self, source: Place, target: Place) -> AbstractContextManager[Reservation | None]:
+        """Return what is held in a place for all documents of a scope."""
+        total: Counter[str] = Counter()
+        for name in self._catalog.names():
+            found = self._catalog.find(name, source.scope)
+            if found is not None:
+                total.update(found.within(partial(claims.tally, scope=source.scope))[0])
+        return self._reserve(target, total) or nullcontext()
 
-def _write(file: IO[bytes], head: export_file.Header, holder: Collection | None, scope: str) -> dict[str, int]:
+
+def _put(holder: Collection, scope: str, entries: list[Stored], held: Reservation | None) -> None:
+    """Store documents, on what is held for them."""
+    if held is not None:
+        held.check()
+    holder.put(scope, entries, claim=None if held is None else held.id)
+
+
+def _sizes(file: IO[bytes], head: export_file.Header) -> dict[str, Counter[str]]:
+    """Return what the documents of a file take, by scope; every line of it can be stored."""
+    sizes: dict[str, Counter[str]] = {}
+    for batch in export_file.read_lines(file, head.dimensions):
+        for scope, entry in batch:
+            sizes.setdefault(scope, Counter()).update(claims.size(entry))
+    return sizes
+
+
+def _write(
+    file: IO[bytes],
+    head: export_file.Header,
+    holder: Collection | None,
+    scope: str,
+    shows: Callable[[Mapping[str, Any]], bool],
+) -> dict[str, int]:
     encoder = msgspec.json.Encoder()
     counts = {"documents": 0, "vectors": 0}
     file.write(encoder.encode(head) + b"\n")
     after = ""
     while holder is not None and (batch := stored(holder, scope, after=after, limit=export_file.BATCH)):
         for entry in batch:
+            if not shows({"metadata": entry.metadata}):
+                continue
             file.write(encoder.encode(export_file.line(scope, entry)) + b"\n")
             counts["documents"] += 1
             counts["vectors"] += len(entry.parts)
@@ -258,10 +326,11 @@ def _without_life(entry: Stored, life: float | None) -> Stored:
     return msgspec.structs.replace(entry, expires=None) if given else entry
 
 
-async def _embedded(target: Collection, scope: str, entries: list[Stored], run: Run) -> None:
+async def _embedded(entries: list[Stored], run: Run) -> list[Stored]:
+    """Return documents with new vectors."""
     vectors = await run.embed([part.text for entry in entries for part in entry.parts])
     at, made = 0, []
     for entry in entries:
         made.append(msgspec.structs.replace(entry, vectors=vectors[at : at + len(entry.parts)]))
         at += len(entry.parts)
-    await offload(target.put, scope, made)
+    return made

@@ -85,12 +85,14 @@ class Policy(Protocol):
 
 
 def tenant_of(resource: str) -> str | None:
-    """Return the tenant of `tenant:<id>` or `tenant:<id>/<what>`, None for any other resource.
+    """Return the tenant of `tenant:<id>`, `<kind>:tenant:<id>` and of either with `/<what>`, None for anything else.
 
     No tenant id holds a `/`, so that what stands behind it never belongs to a tenant of another name.
     """
     if not resource.startswith("tenant:"):
-        return None
+        resource = resource.partition(":")[2]
+        if not resource.startswith("tenant:"):
+            return None
     return resource[7:].partition("/")[0]
 
 

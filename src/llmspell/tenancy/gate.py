@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """The rules of all tenants, for the caller `ctx`. `bound` gives the gate of another caller."""
+    """The rules for the caller `ctx`. tenants: None keeps tenants apart, and neither limits nor counts them."""
 
-    def __init__(self, tenants: Tenants, access: AccessPolicies, ctx: SecurityContext) -> None:
+    def __init__(self, tenants: Tenants | None, access: AccessPolicies, ctx: SecurityContext) -> None:
         self.tenants = tenants
         self.access = access
         self.ctx = ctx
-
-    def bound(self, ctx: SecurityContext) -> Gate:
-        """Return the gate of another caller."""
-        return Gate(self.tenants, self.access, ctx)
 
     @property
     def home(self) -> str | None:
@@ -38,19 +34,25 @@ class Gate:
         home = self.home
         if home is None or tenant_of(text) is not None:
             return text
-        return scope_of(home) if text == "global" else f"{scope_of(home)}/{text}"
+        kind, _, ident = text.partition(":")
+        return scope_of(home) if text == "global" else f"{kind}:{scope_of(home)}/{ident}"
 
-    def enter(self, operation: str, scope: str, collection: str) -> dict[str, Any] | None:
+    def session(self, ident: str) -> str:
+        """Return the id that a session id means to the caller."""
+        return self.scope(f"session:{ident}").removeprefix("session:")
+
+    def enter(self, operation: str, scope: str, collection: str, *, query: bool = False) -> dict[str, Any] | None:
         """Return the filter that the operation must stay within, None for none.
 
-        operation: insert, search, update, delete. Raises AccessDenied, RateLimited, QuotaExceeded.
+        operation: insert, search, update, delete. query: it counts as a search. Raises AccessDenied, RateLimited,
+        QuotaExceeded.
         """
         resource = f"{scope}/{collection}"
         filters = self.access.check(self.ctx, operation, resource)
         tenant = tenant_of(scope)
-        if tenant is not None:
+        if tenant is not None and self.tenants is not None:
             try:
-                if operation == "search":
+                if query:
                     self.tenants.admit(tenant)
                 else:
                     self.tenants.require_active(tenant)
@@ -63,12 +65,14 @@ class Gate:
     def reserve(
         self, scope: str, amounts: Mapping[str, int], credit: Mapping[str, int] | None = None
     ) -> Reservation | None:
-        """Return what is held for a batch in a place, None outside of tenants. Raises QuotaExceeded, AccessDenied."""
+        """Return what is held for a batch in a place, None where nobody counts. Raises QuotaExceeded, AccessDenied."""
         tenant = tenant_of(scope)
-        return None if tenant is None else self.tenants.reserve(tenant, credit=credit, **amounts)
+        if tenant is None or self.tenants is None:
+            return None
+        return self.tenants.reserve(tenant, credit=credit, **amounts)
 
     def count(self, scope: str, **amounts: int) -> None:
         """Add to the usage of the place's tenant, if it has one."""
         tenant = tenant_of(scope)
-        if tenant is not None:
+        if tenant is not None and self.tenants is not None:
             self.tenants.count(tenant, **amounts)

@@ -165,15 +165,13 @@ class Catalog:
         return self._opened.get(name)
 
     def make(self, name: str, recorded: Recorded, scope: str = "global") -> Collection:
-        """Return the collection that holds a scope, made with `recorded` when there is none.
-
-        A tenant's is made as the collection itself was.
-        """
+        """Return the collection that holds a scope, made with `recorded` when there is none."""
         found = self.find(name, scope)
         if found is not None:
             return found
         if tenants.is_tenant(scope) and not self._memory:
-            return self._make_tenant(name, scope, self.make(name, recorded).recorded)
+            self.make(name, recorded)
+            return self._make_tenant(name, scope, recorded)
         file = self._file(name)
         with self._lock:
             return self._opened.get(name) or self._open(name, files.MEMORY if self._memory else str(file), recorded)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from llmspell.errors import CorruptData, DimensionMismatch, InvalidScope
-from llmspell.vectors import files, graph_files, rows, writing
+from llmspell.vectors import claims, files, graph_files, rows, writing
 from llmspell.vectors.connections import Connections
 from llmspell.vectors.indexes import Change, Indexes
 from llmspell.vectors.records import IndexSettings
@@ -171,8 +171,11 @@ class Collection:
                 details={"scope": scope, "rule": "the scope of the file"},
             )
 
-    def put(self, scope: str, entries: Sequence[Stored]) -> None:
-        """Store documents, all or none; one with a known id replaces the old one. Raises DimensionMismatch."""
+    def put(self, scope: str, entries: Sequence[Stored], *, claim: str | None = None) -> None:
+        """Store documents, all or none; one with a known id replaces the old one. claim: the reservation they use.
+
+        Raises DimensionMismatch.
+        """
         self._check_scope(scope)
         dimensions = self.dimensions(scope)
         for entry in entries:
@@ -181,13 +184,20 @@ class Collection:
                     f"the collection {self.name!r} has vectors of {dimensions} dimensions",
                     details={"expected": dimensions, "got": int(entry.vectors.shape[-1])},
                 )
-        self._healing(scope, lambda: self._put(scope, entries))
+        self._healing(scope, lambda: self._put(scope, entries, claim))
 
-    def _put(self, scope: str, entries: Sequence[Stored]) -> None:
+    def _put(self, scope: str, entries: Sequence[Stored], claim: str | None) -> None:
         with self._changing(scope, make=True) as (connection, change):
             assert change is not None
             for entry in entries:
                 writing.put(connection, change, entry)
+            if claim is not None:
+                claims.add(connection, claim, entries)
+
+    def within(self, act: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
+        """Run `act` in one transaction."""
+        with self._connections.write() if write else self._connections.read() as connection:
+            return act(connection)
 
     def delete(self, scope: str, ids: Sequence[str]) -> int:
         """Remove documents; return how many were there."""
