@@ -17,7 +17,8 @@ Status in_parallel(std::size_t count, std::int64_t threads, Body&& body) noexcep
     if (threads < 0 || threads > 256) {
         return Error{Errc::invalid_argument, threads, 0, "threads", "0 to 256"};
     }
-    const std::size_t all = std::max(1u, std::thread::hardware_concurrency());
+    // Asked once: the C library opens a file of the system for it.
+    static const std::size_t all = std::max(1u, std::thread::hardware_concurrency());
     std::size_t wanted = threads == 0 ? all : static_cast<std::size_t>(threads);
     wanted = std::max<std::size_t>(1, std::min(wanted, count));
     std::atomic<bool> failed{false};

@@ -47,7 +47,10 @@ struct Matrix {
     std::size_t rows = 0;
 
     Matrix(const pybind11::object& value, const char* name, std::size_t dim) {
-        owner = any_array(value, name, "fiu", "an array of numbers");
+        using Exact = pybind11::array_t<float, pybind11::array::c_style>;
+        const bool plain = pybind11::isinstance<Exact>(value);
+        owner = plain ? pybind11::reinterpret_borrow<pybind11::array>(value)
+                      : any_array(value, name, "fiu", "an array of numbers");
         if (owner.ndim() < 1 || owner.ndim() > 2) {
             raise(Error{Errc::invalid_argument, owner.ndim(), 0, "dimensions of an array of vectors", "1 or 2"});
         }
@@ -55,8 +58,7 @@ struct Matrix {
         if (rows != 0 && static_cast<std::size_t>(owner.shape(owner.ndim() - 1)) != dim) {
             raise(Error{Errc::dimension_mismatch, static_cast<std::int64_t>(dim), owner.shape(owner.ndim() - 1)});
         }
-        using Exact = pybind11::array_t<float, pybind11::array::c_style>;
-        if (pybind11::isinstance<Exact>(owner)) {
+        if (plain || pybind11::isinstance<Exact>(owner)) {
             data = static_cast<const float*>(owner.data());
             return;
         }

@@ -103,10 +103,11 @@ inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::si
     return _mm_cvtsi128_si32(half);
 }
 
+#include "distance/restore.inc"
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels avx2_kernels = {"avx2", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
+const Kernels avx2_kernels = {"avx2", &dot, &l2, &l1, &dot_i8, &dot_codes, &restore, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

@@ -77,10 +77,11 @@ inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::si
     return _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1));
 }
 
+#include "distance/restore.inc"
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels avx512_kernels = {"avx512", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
+const Kernels avx512_kernels = {"avx512", &dot, &l2, &l1, &dot_i8, &dot_codes, &restore, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

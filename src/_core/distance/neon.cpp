@@ -85,11 +85,12 @@ inline std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::si
     return vaddvq_s32(sum);
 }
 
+#include "distance/restore.inc"
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels neon_kernels = {"neon", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
+const Kernels neon_kernels = {"neon", &dot, &l2, &l1, &dot_i8, &dot_codes, &restore, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance
 #endif

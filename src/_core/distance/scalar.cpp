@@ -75,10 +75,12 @@ std::int32_t code_dot(const std::int8_t* a, const std::int8_t* b, std::size_t n)
     return sum;
 }
 
+#include "distance/restore.inc"
 #include "distance/rows.inc"
 
 }  // namespace
 
-const Kernels baseline_kernels = {"baseline", &dot, &l2, &l1, &dot_i8, &dot_codes, &dot_rows, &l2_rows, &l1_rows};
+const Kernels baseline_kernels = {"baseline", &dot,     &l2,       &l1,      &dot_i8,
+                                  &dot_codes, &restore, &dot_rows, &l2_rows, &l1_rows};
 
 }  // namespace spell::distance

@@ -16,6 +16,9 @@ struct Kernels {
     // Sums of (query + 128) times row: the products of VNNI. n: a multiple of 64; everything starts on a cache line.
     void (*dot_codes)(const std::int8_t* query, const std::int8_t* const* rows, std::size_t count, std::size_t n,
                       std::int32_t* out);
+    // The numbers of a vector from their codes and the 24 bits of each that hnsw/tails.hpp keeps.
+    void (*restore)(const std::int8_t* code, const std::uint16_t* low, const std::uint8_t* high, float base,
+                    std::size_t n, float* out);
     void (*dot_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);
     void (*l2_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);
     void (*l1_rows)(const float* query, const float* rows, std::size_t n, std::size_t dim, float* out);

@@ -152,6 +152,28 @@ Slot Rows::take() noexcept {
     return slot;
 }
 
+Rows::Floats Rows::drop_floats() noexcept {
+    Floats gone;
+    gone.reserve(chunks_.size());
+    dim_ = 0;
+    for (auto& held : chunks_) {
+        if (Chunk* const chunk = held.load(std::memory_order_relaxed); chunk != nullptr) {
+            gone.push_back(std::move(chunk->own_vectors));
+            chunk->vectors = nullptr;
+        }
+    }
+    return gone;
+}
+
+void Rows::set_floats(std::size_t dim, Floats floats) noexcept {
+    dim_ = dim;
+    for (std::size_t n = 0; n < floats.size(); ++n) {
+        Chunk* const chunk = chunks_[n].load(std::memory_order_relaxed);
+        chunk->own_vectors = std::move(floats[n]);
+        chunk->vectors = chunk->own_vectors.get();
+    }
+}
+
 void Rows::set_live(Slot slot, bool live) noexcept {
     const std::size_t i = offset(slot);
     const std::uint64_t bit = 1ull << (i % 64);

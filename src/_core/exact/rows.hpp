@@ -54,6 +54,13 @@ class Rows {
     void reserve_free(std::size_t more) { free_.reserve(free_.size() + more); }
 
     bool has_floats() const noexcept { return dim_ != 0; }
+    using Floats = std::vector<std::unique_ptr<float[]>>;  // of each chunk
+    // From now on the vectors are kept elsewhere. What is returned is to be freed when nobody reads it.
+    Floats drop_floats() noexcept;
+    // Chunks for drop_floats() undone: write fills in the vector of a live row.
+    template <class Write>
+    Floats floats(std::size_t dim, Write&& write) const;
+    void set_floats(std::size_t dim, Floats floats) noexcept;
     // Uses the arrays of a file; every row is free until it is set live.
     void borrow(const Saved& saved);
 
@@ -114,6 +121,14 @@ class Rows {
     std::vector<std::unique_ptr<Chunk>> retired_;   // copied chunks, which a reader may still look at
     std::array<std::atomic<Chunk*>, 29> chunks_{};  // set once each, by the writer, while others read
 };
+
+template <class Write>
+Rows::Floats Rows::floats(std::size_t dim, Write&& write) const {
+    Floats made;
+    each_chunk([&](const Chunk& chunk) { made.emplace_back(new float[chunk.rows * dim]()); });
+    each_live([&](Slot slot) { write(slot, made[number(slot)].get() + offset(slot) * dim); });
+    return made;
+}
 
 // Finds the row of a key. It holds rows only; their keys are read from `rows`. A larger copy is made beside the one in
 // use.

@@ -3,17 +3,25 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 #include "distance/table.hpp"
 
 namespace spell::exact {
 
+// Eight sums in a fixed order: one would wait for itself.
 float inverse_length(const float* vector, std::size_t dim) noexcept {
-    double square = 0.0;
-    for (std::size_t i = 0; i < dim; ++i) {
-        square += static_cast<double>(vector[i]) * vector[i];
+    std::array<double, 8> sums{};
+    std::size_t i = 0;
+    for (; i + sums.size() <= dim; i += sums.size()) {
+        for (std::size_t j = 0; j < sums.size(); ++j) {
+            sums[j] += static_cast<double>(vector[i + j]) * vector[i + j];
+        }
     }
-    const double length = std::sqrt(square);
+    for (; i < dim; ++i) {
+        sums[0] += static_cast<double>(vector[i]) * vector[i];
+    }
+    const double length = std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
     return length > 1e-18 && length < 1e18 ? static_cast<float>(1.0 / length) : 0.0f;
 }
 

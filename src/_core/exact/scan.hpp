@@ -33,6 +33,10 @@ class Best {
         }
     }
 
+    bool full() const noexcept { return hits_.size() == k_; }
+    // Of what is kept; there is something.
+    float worst() const noexcept { return hits_.front().distance; }
+
     Found finish(std::int64_t visited) && {
         std::sort_heap(hits_.begin(), hits_.end());
         return {std::move(hits_), matched_ <= k_, visited};

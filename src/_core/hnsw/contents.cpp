@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
+
+#include "base/pages.hpp"
 
 namespace spell::hnsw {
 
@@ -33,10 +34,7 @@ Status contents(const std::string& path, bool mapped, std::shared_ptr<void>& byt
         bytes = std::shared_ptr<void>(at, [size](void* begin) { ::munmap(begin, size); });
         return Done{};
     }
-    bytes = std::shared_ptr<void>(std::aligned_alloc(64, (size + 63) / 64 * 64), [](void* begin) { std::free(begin); });
-    if (bytes == nullptr) {
-        return Error{Errc::out_of_memory};
-    }
+    bytes = pages(size);
     for (std::size_t at = 0; at < size;) {
         const ssize_t done = ::pread(fd, static_cast<char*>(bytes.get()) + at, size - at, static_cast<off_t>(at));
         if (done < 0 && errno == EINTR) {

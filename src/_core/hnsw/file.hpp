@@ -12,9 +12,9 @@ constexpr std::size_t block = 65536;
 constexpr std::uint16_t format = 1;
 constexpr std::size_t longest_tag = 4096;
 
-enum Id : std::uint16_t { keys, live, records, upper, vectors, scales, columns, tag, sections };
-constexpr std::array<const char*, sections> names{"keys",    "live",   "records", "upper",
-                                                  "vectors", "scales", "columns", "tag"};
+enum Id : std::uint16_t { keys, live, records, upper, vectors, scales, columns, tag, tails, spilled, sections };
+constexpr std::array<const char*, sections> names{"keys",   "live",    "records", "upper", "vectors",
+                                                  "scales", "columns", "tag",     "tails", "spilled"};
 
 enum Flag : std::uint16_t { linked = 1, keeps_f32 = 2, wild = 4 };
 

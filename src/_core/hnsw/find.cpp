@@ -4,27 +4,14 @@
 #include <cstring>
 
 #include "base/parallel.hpp"
+#include "exact/magnitude.hpp"
 #include "hnsw/index.hpp"
 
 namespace spell::hnsw {
 namespace {
 
 constexpr Error closed{Errc::closed, 0, 0, "index"};
-constexpr std::size_t least_measured = 32, sample = 512;
-
-std::optional<Error> bad_row(const float* row, std::size_t dim, std::size_t number, Metric metric) noexcept {
-    bool zero = true;
-    for (std::size_t i = 0; i < dim; ++i) {
-        if (!std::isfinite(row[i])) {
-            return Error{Errc::non_finite, static_cast<std::int64_t>(number), static_cast<std::int64_t>(i)};
-        }
-        zero = zero && row[i] == 0.0f;
-    }
-    if (zero && metric == Metric::cosine) {
-        return Error{Errc::zero_vector, static_cast<std::int64_t>(number)};
-    }
-    return std::nullopt;
-}
+constexpr std::size_t sample = 512;
 
 bool allowed(const Search& how, std::int64_t key) {
     return !how.allow || std::binary_search(how.allow->begin(), how.allow->end(), key);
@@ -150,32 +137,41 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
             visited += scratch.visited.count();
         }
     }
-    const std::size_t measured = std::min(pool.size(), std::max(2 * k, least_measured));
-    // All rows at once would wait for each other in the queue to memory.
-    constexpr std::size_t ahead = 3;
-    const auto fetch = [&](std::size_t i) {
-        const float* row = std::as_const(*rows_).vector(pool[i].slot());
-        for (std::size_t j = 0; rows_->has_floats() && j < dim(); j += 16) {
-            __builtin_prefetch(row + j);
-        }
-    };
-    for (std::size_t i = 0; i < std::min(ahead, measured); ++i) {
-        fetch(i);
-    }
-    Best best(k, how.threshold, metric());
-    std::vector<float> space;
-    for (std::size_t i = 0; i < measured; ++i) {
-        if (i + ahead < measured) {
-            fetch(i + ahead);
-        }
-        best.offer(distance_to(ready, pool[i].slot(), space), std::as_const(*rows_).key(pool[i].slot()));
-    }
-    Found found = std::move(best).finish(static_cast<std::int64_t>(visited));
+    Found found = measured(pool, ready, how);
+    found.visited = static_cast<std::int64_t>(visited);
     if (found.hits.size() < k) {
         return std::nullopt;
     }
     found.exhausted = false;
     return found;
+}
+
+// Measures the candidates on what is kept, nearest first, until the rest is farther than the k best by more than twice
+// what the walk was ever wrong.
+Found Index::measured(std::span<const Near> pool, const Query& ready, const Search& how) const {
+    constexpr std::size_t ahead = 6, least = 3;
+    for (std::size_t i = 0; i < std::min(ahead, pool.size()); ++i) {
+        graph_->fetch_tail(pool[i].slot());
+    }
+    const auto as_walked = [&](float distance) {
+        return metric() == Metric::cosine ? distance - 1.0f : metric() == Metric::l2 ? distance * distance : distance;
+    };
+    Best best(static_cast<std::size_t>(how.k), how.threshold, metric());
+    std::vector<float> space;
+    float wrong = 0.0f;
+    for (std::size_t i = 0; i < pool.size(); ++i) {
+        const float walked = pool[i].distance();
+        if (i >= least && best.full() && walked > as_walked(best.worst()) + 2.0f * wrong) {
+            break;
+        }
+        if (i + ahead < pool.size()) {
+            graph_->fetch_tail(pool[i + ahead].slot());
+        }
+        const float distance = distance_to(ready, pool[i].slot(), space);
+        wrong = std::max(wrong, std::fabs(as_walked(distance) - walked));
+        best.offer(distance, std::as_const(*rows_).key(pool[i].slot()));
+    }
+    return std::move(best).finish(0);
 }
 
 Result<Found> Index::find(const float* query, const Search& how) const {
@@ -218,7 +214,7 @@ Result<std::vector<Found>> Index::search_many(const float* queries, std::size_t 
             return Error{Errc::invalid_argument, how.ef, 0, "ef", "1 to 100000"};
         }
         for (std::size_t i = 0; i < count; ++i) {
-            if (const auto error = bad_row(queries + i * dim(), dim(), i, metric())) {
+            if (const auto error = exact::bad_row(queries + i * dim(), dim(), i, metric())) {
                 return *error;
             }
         }

@@ -12,10 +12,14 @@
 namespace spell::hnsw {
 namespace {
 
-constexpr unsigned record_shift = 14, block_shift = 12;
+constexpr unsigned record_shift = 13, block_shift = 12;
 
 std::size_t padded(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
+}
+
+std::size_t links_bytes(const Shape& shape) {
+    return sizeof(Head) + 2 * shape.m * sizeof(Slot);
 }
 
 void store(Slot& link, Slot to) noexcept {
@@ -80,20 +84,29 @@ Graph::Graph(const Shape& shape, const Rows& rows)
     : shape_(shape),
       rows_(rows),
       code_bytes_(shape.codes ? padded(shape.dim) : 0),
-      records_(padded(code_bytes_ + sizeof(Head) + 2 * shape.m * sizeof(Slot)), record_shift),
+      records_(padded(code_bytes_ + links_bytes(shape) + (shape.tails ? Tails::least_note(shape.dim) : 0)),
+               record_shift),
       upper_((shape.m + 1) * sizeof(Slot), block_shift),
-      free_blocks_(most_levels + 1) {}
+      free_blocks_(most_levels + 1) {
+    if (shape.tails) {
+        tails_.emplace(shape.dim, records_.stride() - code_bytes_ - links_bytes(shape));
+    }
+}
 
 Graph::Growth Graph::grown(std::size_t slots, std::size_t blocks) const {
-    return {records_.grown(slots), upper_.grown(blocks_ + blocks)};
+    return {records_.grown(slots), upper_.grown(blocks_ + blocks),
+            tails_ ? tails_->rows().grown(slots) : Store::Growth()};
 }
 
 void Graph::commit(Growth& growth) noexcept {
     records_.commit(growth.records);
     upper_.commit(growth.upper);
+    if (tails_) {
+        tails_->rows().commit(growth.tails);
+    }
 }
 
-void Graph::encode(Slot slot, const float* vector) noexcept {
+void Graph::encode(Slot slot, const float* vector) {
     Head& to = head(slot);
     to = Head{};
     if (!shape_.codes) {
@@ -112,10 +125,17 @@ void Graph::encode(Slot slot, const float* vector) noexcept {
         to.scale = coded.unit_scale();
     }
     to.bias = shape_.metric == Metric::l2 ? coded.scale * coded.scale * static_cast<float>(coded.squares) : 0.0f;
+    if (tails_) {
+        tails_->split(slot, code, vector, coded.most, note(slot));
+    }
 }
 
 void Graph::decode(Slot slot, float* out) const noexcept {
     const std::int8_t* from = code(slot);
+    if (tails_) {
+        tails_->restore(slot, from, note(slot), out);
+        return;
+    }
     float scale = head(slot).scale;
     if (shape_.metric == Metric::cosine && rows_.scale(slot) > 0.0f) {
         scale /= rows_.scale(slot);
@@ -136,6 +156,9 @@ float Graph::coded_scale(Slot slot, const float* vector) const noexcept {
 
 void Graph::erase(Slot slot) noexcept {
     std::memset(records_.at(slot), 0, records_.stride());
+    if (tails_) {
+        tails_->erase(slot);
+    }
 }
 
 // As often as a number drawn from (seed, key) is below 1/m, 1/m^2, and so on: exact on every machine.

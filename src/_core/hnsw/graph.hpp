@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "exact/metric.hpp"
 #include "exact/rows.hpp"
 #include "hnsw/store.hpp"
+#include "hnsw/tails.hpp"
 #include "hnsw/visited.hpp"
 
 namespace spell::hnsw {
@@ -44,6 +46,7 @@ struct Shape {
     std::size_t ef_construction = 200;
     std::uint64_t seed = 42;
     bool codes = true;  // false: distances come from the float rows
+    bool tails = true;  // with codes only: what the vectors have beyond them is kept too
 };
 
 struct Entry {
@@ -90,14 +93,20 @@ class Graph {
     Graph(const Shape& shape, const Rows& rows);
 
     struct Growth {
-        Store::Growth records, upper;
+        Store::Growth records, upper, tails;
     };
     Growth grown(std::size_t slots, std::size_t blocks) const;
     void commit(Growth& growth) noexcept;
 
-    // Writes code and head of an element that nothing leads to.
-    void encode(Slot slot, const float* vector) noexcept;
+    // Writes code, tail and head of an element that nothing leads to.
+    void encode(Slot slot, const float* vector);
+    // The vector as it was encoded, or as the code alone tells it.
     void decode(Slot slot, float* out) const noexcept;
+    void fetch_tail(Slot slot) const noexcept {
+        if (tails_) {
+            tails_->fetch(slot);
+        }
+    }
     // 1 / length of the coded vector, or 0 when that is beyond float.
     float coded_scale(Slot slot, const float* vector) const noexcept;
     void erase(Slot slot) noexcept;
@@ -137,9 +146,11 @@ class Graph {
     Store& upper() noexcept { return upper_; }
     const Store& records() const noexcept { return records_; }
     const Store& upper() const noexcept { return upper_; }
+    Tails* tails() noexcept { return tails_ ? &*tails_ : nullptr; }
+    const Tails* tails() const noexcept { return tails_ ? &*tails_ : nullptr; }
     std::size_t blocks() const noexcept { return blocks_; }
     void set_blocks(std::size_t blocks) noexcept { blocks_ = blocks; }
-    std::size_t bytes() const noexcept { return records_.bytes() + upper_.bytes(); }
+    std::size_t bytes() const noexcept { return records_.bytes() + upper_.bytes() + (tails_ ? tails_->bytes() : 0); }
     // Slots in use; no link beyond them is followed.
     std::size_t limit() const noexcept { return limit_.load(std::memory_order_acquire); }
     void set_limit(std::size_t slots) noexcept { limit_.store(slots, std::memory_order_release); }
@@ -152,6 +163,9 @@ class Graph {
     struct Mended;
 
     Slot* list(Slot slot, std::size_t level) const noexcept;
+    unsigned char* note(Slot slot) const noexcept {
+        return records_.at(slot) + code_bytes_ + sizeof(Head) + 2 * shape_.m * sizeof(Slot);
+    }
     std::size_t room(std::size_t level) const noexcept { return level == 0 ? 2 * shape_.m : shape_.m; }
     void set_links(Slot slot, std::size_t level, std::span<const Slot> to) noexcept;
     void take_blocks(Slot slot, std::size_t level) noexcept;
@@ -193,6 +207,7 @@ class Graph {
     const Rows& rows_;
     std::size_t code_bytes_;
     Store records_, upper_;
+    std::optional<Tails> tails_;
     std::size_t blocks_ = 1;                               // block 0 is none
     std::vector<std::vector<std::uint32_t>> free_blocks_;  // by number of levels
     std::atomic<std::uint64_t> entry_{no_slot};

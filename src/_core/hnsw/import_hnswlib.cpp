@@ -120,6 +120,9 @@ class HnswlibFile {
         index.dead_.reserve(head_.count - live_);
         if (linked && !index.graph_) {
             index.graph_ = index.make_graph();
+            if (index.graph_->tails() != nullptr) {
+                index.rows_->drop_floats();
+            }
         }
         if (index.graph_) {
             const std::size_t blocks =
@@ -183,12 +186,12 @@ class HnswlibFile {
                             index.dim() * sizeof(float));
             }
             const Addition batch{keys, vectors.data(), {}};
-            for (const Index::Fresh& row : index.place(batch, chosen)) {
+            for (const Index::Fresh& row : index.place(batch, chosen, index.rows_->has_floats())) {
                 const float* vector = vectors.data() + row.row * index.dim();
                 if (index.graph_) {
                     index.graph_->encode(row.slot, vector);
                 }
-                if (!index.rows_->has_floats()) {
+                if (!index.options_.floats()) {
                     index.rows_->scale(row.slot) = index.graph_->coded_scale(row.slot, vector);
                 }
             }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/parallel.hpp"
+#include "exact/magnitude.hpp"
 
 namespace spell::hnsw {
 namespace {
@@ -13,22 +14,13 @@ namespace {
 constexpr Error closed{Errc::closed, 0, 0, "index"};
 
 Shape shape_of(const Options& options) {
-    return {
-        options.dim, options.metric, options.m, options.ef_construction, options.seed, options.metric != Metric::l1};
-}
-
-std::optional<Error> bad_row(const float* row, std::size_t dim, std::size_t number, Metric metric) noexcept {
-    bool zero = true;
-    for (std::size_t i = 0; i < dim; ++i) {
-        if (!std::isfinite(row[i])) {
-            return Error{Errc::non_finite, static_cast<std::int64_t>(number), static_cast<std::int64_t>(i)};
-        }
-        zero = zero && row[i] == 0.0f;
-    }
-    if (zero && metric == Metric::cosine) {
-        return Error{Errc::zero_vector, static_cast<std::int64_t>(number)};
-    }
-    return std::nullopt;
+    return {options.dim,
+            options.metric,
+            options.m,
+            options.ef_construction,
+            options.seed,
+            options.codes(),
+            options.codes() && options.floats()};
 }
 
 std::optional<Error> bad_key(std::span<const std::int64_t> keys) noexcept {
@@ -98,7 +90,7 @@ Result<std::vector<std::size_t>> Index::chosen_rows(const Addition& what) const 
         return *error;
     }
     for (std::size_t i = 0; i < keys.size(); ++i) {
-        if (const auto error = bad_row(what.vectors + i * dim(), dim(), i, metric())) {
+        if (const auto error = exact::bad_row(what.vectors + i * dim(), dim(), i, metric())) {
             return *error;
         }
     }
@@ -166,22 +158,22 @@ Result<std::int64_t> Index::store(const Addition& what, const std::vector<std::s
         std::swap(map_, larger);
     }
     const std::size_t before = map_.count();
-    const std::vector<Fresh> fresh = place(what, chosen);
-    std::unique_ptr<Graph> made;
     const bool linked = (graph_ && graph_->linked) || before + chosen.size() - replaced > options_.exact_below;
+    const std::vector<Fresh> fresh = place(what, chosen, rows_->has_floats() && !(linked && options_.codes()));
+    std::unique_ptr<Graph> made;
     try {
         if (graph_) {
             grow_graph(*graph_, 0);
             for (const Fresh& row : fresh) {
                 graph_->encode(row.slot, what.vectors + row.row * dim());
-                if (!rows_->has_floats()) {
+                if (!options_.floats()) {
                     rows_->scale(row.slot) = graph_->coded_scale(row.slot, what.vectors + row.row * dim());
                 }
             }
         }
         put_attrs(what, chosen, fresh);
         if (linked) {
-            if (const Status done = link(fresh, what.threads, made); !done) {
+            if (const Status done = link(what, fresh, made); !done) {
                 undo(fresh);
                 return done.error();
             }
@@ -203,14 +195,15 @@ Result<std::int64_t> Index::store(const Addition& what, const std::vector<std::s
     return static_cast<std::int64_t>(map_.count() - before);
 }
 
-std::vector<Index::Fresh> Index::place(const Addition& what, const std::vector<std::size_t>& chosen) {
+// floats: whether the rows keep the vectors; the graph does otherwise.
+std::vector<Index::Fresh> Index::place(const Addition& what, const std::vector<std::size_t>& chosen, bool floats) {
     std::vector<Fresh> fresh;
     fresh.reserve(chosen.size());
     for (const std::size_t row : chosen) {
         const Slot slot = rows_->take();
         const float* vector = what.vectors + row * dim();
         fresh.push_back({what.keys[row], slot, map_.find(*rows_, what.keys[row]), row});
-        if (rows_->has_floats()) {
+        if (floats) {
             std::memcpy(rows_->vector(slot), vector, dim() * sizeof(float));
         }
         rows_->key(slot) = what.keys[row];
@@ -239,7 +232,7 @@ void Index::grow_graph(Graph& graph, std::size_t blocks) {
 }
 
 // Into the graph there is, or into a new one with everything that lives.
-Status Index::link(std::span<const Fresh> fresh, std::int64_t threads, std::unique_ptr<Graph>& made) {
+Status Index::link(const Addition& what, std::span<const Fresh> fresh, std::unique_ptr<Graph>& made) {
     std::vector<Slot> slots;
     slots.reserve(fresh.size() + map_.count());
     for (const Fresh& row : fresh) {
@@ -258,17 +251,22 @@ Status Index::link(std::span<const Fresh> fresh, std::int64_t threads, std::uniq
     }
     grow_graph(*graph, graph->blocks_needed(slots));
     if (made) {
-        for (const Slot slot : slots) {
-            graph->encode(slot, rows_->vector(slot));
+        rows_->each_live([&](Slot slot) { graph->encode(slot, rows_->vector(slot)); });
+        for (const Fresh& row : fresh) {
+            graph->encode(row.slot, what.vectors + row.row * dim());
         }
     }
-    return graph->link(slots, threads);
+    return graph->link(slots, what.threads);
 }
 
 void Index::publish(std::span<const Fresh> fresh, std::unique_ptr<Graph>& made, bool linked) noexcept {
+    Rows::Floats gone;
     const auto lock = write();
     if (made) {
         graph_ = std::move(made);
+        if (graph_->tails() != nullptr) {
+            gone = rows_->drop_floats();
+        }
     }
     if (linked) {
         graph_->linked = true;

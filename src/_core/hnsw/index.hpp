@@ -46,6 +46,7 @@ struct Options {
     std::uint64_t seed = 42;
 
     bool floats() const noexcept { return !int8 || keep_f32; }
+    bool codes() const noexcept { return metric != Metric::l1; }
     Status check() const noexcept;
 };
 
@@ -137,20 +138,21 @@ class Index {
     Status writable() const noexcept;
     Result<std::vector<std::size_t>> chosen_rows(const Addition& what) const;
     Result<std::int64_t> store(const Addition& what, const std::vector<std::size_t>& chosen, std::size_t replaced);
-    std::vector<Fresh> place(const Addition& what, const std::vector<std::size_t>& chosen);
+    std::vector<Fresh> place(const Addition& what, const std::vector<std::size_t>& chosen, bool floats);
     void put_attrs(const Addition& what, const std::vector<std::size_t>& chosen, std::span<const Fresh> fresh);
     void grow_graph(Graph& graph, std::size_t blocks);
-    Status link(std::span<const Fresh> fresh, std::int64_t threads, std::unique_ptr<Graph>& made);
+    Status link(const Addition& what, std::span<const Fresh> fresh, std::unique_ptr<Graph>& made);
     void publish(std::span<const Fresh> fresh, std::unique_ptr<Graph>& made, bool linked) noexcept;
     void undo(std::span<const Fresh> fresh) noexcept;
     void discard(Slot slot) noexcept;
     Result<bool> repair(bool all, std::int64_t threads, Compaction& done);
     Result<bool> mend_some(bool all, std::int64_t threads, Compaction& done);
     Status repair_all(std::int64_t threads, Compaction& done);
-    void drop_graph() noexcept;
+    void drop_graph();
 
     Result<Found> find(const float* query, const Search& how) const;
     std::optional<Found> walk(const float* query, const Query& ready, const Search& how, const Bound* bound) const;
+    Found measured(std::span<const Near> pool, const Query& ready, const Search& how) const;
     Found scan(const Query& ready, const Search& how, const Bound* bound) const;
     bool is_rare(const Search& how, const Bound* bound) const;
     float distance_to(const Query& ready, Slot slot, std::vector<float>& space) const;

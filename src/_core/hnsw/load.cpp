@@ -120,10 +120,10 @@ class Loader {
                 found.length > size_ - found.offset || found.crcs != blocks || blocks * 4 > end - crcs) {
                 return broken("table", sizeof(header_) + id * sizeof(file::Section));
             }
-            const bool guide = id != file::vectors && id != file::columns;
+            const bool guide = id != file::vectors && id != file::columns && id != file::tails;
             // Attributes are read into memory at once, so they are checked at once.
             if (verify == Verify::full || (verify == Verify::graph && guide) || id == file::columns ||
-                id == file::tag) {
+                id == file::tag || id == file::spilled) {
                 if (const Status checked = check_blocks(id, crcs); !checked) {
                     return checked;
                 }
@@ -135,8 +135,9 @@ class Loader {
 
     Status fill(Index& index) {
         const std::uint64_t slots = header_.slots;
-        const std::uint64_t floats = index.options_.floats() ? slots * header_.dim * sizeof(float) : 0;
         const bool linked = (header_.flags & file::linked) != 0;
+        const bool split = linked && index.options_.codes();
+        const std::uint64_t floats = index.options_.floats() && !split ? slots * header_.dim * sizeof(float) : 0;
         if (!fits(file::keys, slots * sizeof(std::int64_t)) || !fits(file::live, (slots + 7) / 8) ||
             !fits(file::scales, slots * sizeof(float)) || !fits(file::vectors, floats) ||
             !fits(file::tag, header_.tag_length)) {
@@ -145,6 +146,9 @@ class Loader {
         auto* keys = reinterpret_cast<std::int64_t*>(begin(file::keys));
         auto* scales = reinterpret_cast<float*>(begin(file::scales));
         auto* vectors = floats == 0 ? nullptr : reinterpret_cast<float*>(begin(file::vectors));
+        if (split) {
+            index.rows_->drop_floats();
+        }
         index.rows_->borrow({slots, vectors, keys, scales});
         if (const Status done = fill_keys(index, keys); !done) {
             return done;
@@ -225,6 +229,15 @@ class Loader {
         }
         graph.records().borrow(reinterpret_cast<unsigned char*>(begin(file::records)), header_.slots);
         graph.upper().borrow(reinterpret_cast<unsigned char*>(begin(file::upper)), blocks);
+        if (Tails* const tails = graph.tails(); tails != nullptr) {
+            if (!fits(file::tails, header_.slots * tails->rows().stride())) {
+                return broken("table", sizeof(header_));
+            }
+            tails->rows().borrow(reinterpret_cast<unsigned char*>(begin(file::tails)), header_.slots);
+            if (const Status done = fill_spilled(index, *tails); !done) {
+                return done;
+            }
+        }
         graph.set_limit(header_.slots);
         graph.set_blocks(std::max<std::size_t>(1, blocks));
         if ((header_.flags & file::wild) != 0) {
@@ -240,6 +253,19 @@ class Loader {
         graph.linked = linked;
         index.is_graph_ = linked;
         return Done{};
+    }
+
+    Status fill_spilled(const Index& index, Tails& tails) const {
+        Input in(begin(file::spilled), sections_[file::spilled].length);
+        while (in.ok && in.left() != 0) {
+            const auto slot = in.number<std::uint32_t>();
+            const auto count = in.number<std::uint32_t>();
+            in.ok = in.ok && slot < header_.slots && index.rows_->is_live(slot) && count <= header_.dim;
+            Tails::Rests rests(in.ok ? count : 0);
+            std::generate(rests.begin(), rests.end(), [&] { return in.number<std::uint32_t>(); });
+            in.ok = in.ok && tails.set_spilled(slot, std::move(rests));
+        }
+        return in.ok ? Status(Done{}) : Status(broken("spilled", sections_[file::spilled].offset));
     }
 
     Status fill_columns(Index& index) const {

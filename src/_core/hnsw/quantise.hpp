@@ -8,6 +8,7 @@
 namespace spell::hnsw {
 
 struct Coded {
+    float most = 0.0f;  // the largest magnitude
     float scale = 0.0f;
     std::int32_t sum = 0;
     std::int64_t squares = 0;

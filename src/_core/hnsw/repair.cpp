@@ -60,18 +60,24 @@ Result<bool> Index::mend_some(bool all, std::int64_t threads, Compaction& done) 
         rows_->give_back(slot);
     }
     done.removed += dying_.size();
-    done.bytes_freed +=
-        dying_.size() * (graph_->records().stride() + (rows_->has_floats() ? dim() * sizeof(float) : 0));
+    done.bytes_freed += dying_.size() * (graph_->records().stride() + (options_.floats() ? dim() * sizeof(float) : 0));
     dying_.clear();
     return dead_.empty();
 }
 
-void Index::drop_graph() noexcept {
+void Index::drop_graph() {
     std::unique_ptr<Graph> gone;
+    Rows::Floats floats;
+    if (graph_->tails() != nullptr) {
+        floats = rows_->floats(dim(), [&](Slot slot, float* out) { graph_->decode(slot, out); });
+    }
     const auto lock = write();
     graph_->linked = false;
     is_graph_.store(false, std::memory_order_relaxed);
-    if (rows_->has_floats()) {
+    if (!floats.empty()) {
+        rows_->set_floats(dim(), std::move(floats));
+    }
+    if (options_.floats()) {
         std::swap(gone, graph_);
     } else {
         graph_->unlink();

@@ -186,6 +186,19 @@ void Index::write_sections(int fd, std::size_t table_bytes, std::string& table, 
     });
     out.begin(file::tag);
     out.put(tag_.data(), tag_.size());
+    const Tails* const tails = graph_ ? graph_->tails() : nullptr;
+    out.begin(file::tails);
+    if (tails != nullptr) {
+        put_rows(out, slots, rows, tails->rows().stride(), [&](Slot slot) { return tails->rows().at(slot); });
+    }
+    out.begin(file::spilled);
+    rows.each_live([&](Slot slot) {
+        if (const Tails::Rests* const rests = tails == nullptr ? nullptr : tails->spilled(slot)) {
+            put_number(out, slot);
+            put_number(out, static_cast<std::uint32_t>(rests->size()));
+            out.put(rests->data(), rests->size() * sizeof(rests->front()));
+        }
+    });
     out.flush();
     table.assign(reinterpret_cast<const char*>(out.table().data()), out.table().size() * sizeof(file::Section));
     table.append(reinterpret_cast<const char*>(out.crcs().data()), out.crcs().size() * sizeof(std::uint32_t));
@@ -203,7 +216,12 @@ Status Index::write_file(int fd, std::int64_t& written) const {
         std::uint64_t bytes = tag_.size() + rows.used() * (sizeof(std::int64_t) + sizeof(float) + 1);
         bytes += rows.has_floats() ? rows.used() * dim() * sizeof(float) : 0;
         bytes += graph_ ? rows.used() * graph_->records().stride() + graph_->blocks() * graph_->upper().stride() : 0;
-        rows.each_live([&](Slot slot) { bytes += columns_.bytes_of(slot); });
+        const Tails* const tails = graph_ ? graph_->tails() : nullptr;
+        bytes += tails != nullptr ? rows.used() * tails->rows().stride() : 0;
+        rows.each_live([&](Slot slot) {
+            const Tails::Rests* const rests = tails == nullptr ? nullptr : tails->spilled(slot);
+            bytes += columns_.bytes_of(slot) + (rests == nullptr ? 0 : 8 + rests->size() * sizeof(rests->front()));
+        });
         table_bytes = file::sections * sizeof(file::Section) + (bytes / file::block + 2 * file::sections) * 4;
         table_bytes = (table_bytes + 63) / 64 * 64;
     }

@@ -1,42 +1,9 @@
 #include "hnsw/store.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace spell::hnsw {
-namespace {
-
-constexpr std::size_t huge_page = std::size_t{1} << 21;
-
-// Zeroed. Chunks of several large pages are aligned to them: a walk that jumps about misses the page tables less.
-Store::Bytes chunk_of(std::size_t bytes) {
-    const bool large = bytes >= 2 * huge_page;
-    const std::size_t align = large ? huge_page : 64;
-    bytes = (bytes + 63) / 64 * 64;
-    void* memory = std::aligned_alloc(align, large ? (bytes + huge_page - 1) / huge_page * huge_page : bytes);
-    if (memory == nullptr) {
-        throw std::bad_alloc();
-    }
-#if defined(__linux__)
-    if (large) {
-        (void)madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a wish; refusal costs speed only
-    }
-#endif
-    std::memset(memory, 0, bytes);
-    return Store::Bytes(static_cast<unsigned char*>(memory));
-}
-
-}  // namespace
-
-void Store::Free::operator()(unsigned char* bytes) const noexcept {
-    std::free(bytes);
-}
 
 // The first chunk starts small and is copied as it grows, so that a small index costs little.
 Store::Growth Store::grown(std::size_t rows) const {
@@ -56,7 +23,7 @@ Store::Growth Store::grown(std::size_t rows) const {
         const std::size_t left = capacity_ - std::min(capacity_, out.capacity);
         const bool small = out.table.empty() && rows < full;
         const std::size_t size = small ? std::min(full, std::max<std::size_t>({rows, 2 * left, 16})) : full;
-        Bytes chunk = chunk_of(size * stride_);
+        Pages chunk = pages(size * stride_);
         if (left != 0) {
             std::memcpy(chunk.get(), at(out.capacity), left * stride_);
         }

@@ -4,22 +4,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
+
+#include "base/pages.hpp"
 
 namespace spell::hnsw {
 
 class Store {
  public:
-    struct Free {
-        void operator()(unsigned char* bytes) const noexcept;
-    };
-    using Bytes = std::unique_ptr<unsigned char, Free>;
-
     // A table that replaces the one in use; what it no longer needs dies with it.
     struct Growth {
         std::vector<unsigned char*> table;
-        std::vector<Bytes> owned;
+        std::vector<Pages> owned;
         std::size_t capacity = 0;
         bool needed = false;
     };
@@ -42,7 +38,7 @@ class Store {
     unsigned shift_;
     std::size_t mask_;
     std::vector<unsigned char*> table_;
-    std::vector<Bytes> owned_;  // one for each chunk, empty when borrowed
+    std::vector<Pages> owned_;  // one for each chunk, empty when borrowed
     std::size_t capacity_ = 0;
 };
 
