@@ -1,69 +1,20 @@
-"""`rag ingest`, `search`, `stats`."""
+"""`rag search`, `stats`, `collections`, `delete`, `export`, `import`, `reindex`."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from llmspell.cli.exit_codes import FAILED
 from llmspell.cli.grammar import UsageError
-from llmspell.cli.start import closing, duration, pair, real, run_async, start, whole
-from llmspell.errors import ConfigurationError, LLMSpellError, NotFound
+from llmspell.cli.start import closing, pair, real, run_async, start, whole
+from llmspell.errors import ConfigurationError, InvalidArgument, LLMSpellError, NotFound, ValidationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from llmspell.app import App
     from llmspell.cli.grammar import Call
     from llmspell.cli.output import Output
-
-MAX_FILE_BYTES = 52_428_800
-HIDDEN = "."
-
-
-def ingest(call: Call, out: Output) -> int:
-    """Add files, folders, addresses or standard input to a collection."""
-    chunking = {
-        "chunk_size": whole(call, "chunk_size"),
-        "overlap": whole(call, "overlap", 0),
-        "strategy": call.get("strategy"),
-    }
-    metadata = dict(pair("--metadata", item) for item in call.get("metadata") or ())
-    ttl = duration(call, "ttl")
-    app = _started(call, out)
-    skipped: list[dict[str, str]] = []
-    stated = {name: value for name, value in chunking.items() if value is not None}
-    place = _place(call)
-
-    async def work() -> dict[str, Any]:
-        documents = [_document(source, text, metadata, ttl) for source, text in _local(call, skipped)]
-        if not documents and not skipped and not any(_is_url(argument) for argument in call.args):
-            out.warn(f"no documents in {', '.join(call.args)}: no file there has a name that is read")
-        for address in (argument for argument in call.args if _is_url(argument)):
-            try:
-                documents.append(_document(address, await _fetched(app, address), metadata, ttl))
-            except LLMSpellError as error:
-                skipped.append({"source": address, "reason": error.message})
-        return _plain(await app.rag.ingest(documents, chunking=stated or None, on_error="skip", **place))
-
-    result = run_async(closing(app, work()))
-    skipped += [_failure(item) for item in result.get("errors", ())]
-    payload = {
-        "documents": result["documents_processed"],
-        "chunks": result["chunks_created"],
-        "vectors": result["vectors_created"],
-        "unchanged": result.get("documents_unchanged", 0),
-        "skipped": skipped,
-        "embedder": result.get("embedder") or app.config.rag.embedding.default_provider,
-        "duration_ms": result["duration_ms"],
-    }
-    lines = [f"{payload['documents']} documents, {payload['chunks']} chunks, {payload['vectors']} vectors"]
-    if payload["unchanged"]:
-        lines[0] += f", {payload['unchanged']} unchanged"
-    out.emit(payload, "\n".join([*lines, *(f"skipped {item['source']}: {item['reason']}" for item in skipped)]))
-    return FAILED if skipped and not payload["documents"] and not payload["unchanged"] else 0
+    from llmspell.rag import Rag
 
 
 def search(call: Call, out: Output) -> int:
@@ -74,11 +25,14 @@ def search(call: Call, out: Output) -> int:
         "filters": _filters(call.get("filter") or ()),
         "k": whole(call, "top_k"),
     }
-    app = _started(call, out)
+    app = started(call, out)
     options["k"] = options["k"] or app.config.rag.retrieval.top_k
     options["mode"] = options["mode"] or app.config.rag.retrieval.mode
     stated = {name: value for name, value in options.items() if value is not None}
-    found = _plain(run_async(closing(app, app.rag.search(call.args[0], **stated, **_place(call)))))
+    try:
+        found = plain(run_async(closing(app, app.rag.search(call.args[0], **stated, **place(call)))))
+    except InvalidArgument as error:  # what is searched for stands on the command line
+        raise UsageError(error.message) from error
     for warning in found.get("warnings", ()):
         out.warn(str(warning))
     results = [
@@ -103,91 +57,130 @@ def search(call: Call, out: Output) -> int:
 
 
 def stats(call: Call, out: Output) -> int:
-    """Show vectors, documents and bytes of a scope."""
-    app = _started(call, out)
+    """Show vectors, documents and bytes of a place, or of a collection with each of its scopes."""
+    where = place(call)
 
-    async def work() -> dict[str, Any]:
-        return _plain(app.rag.get_stats(call.get("scope") or "global"))
+    async def work(rag: Rag) -> dict[str, Any]:
+        if where.keys() - {"collection"}:
+            return rag.get_stats(rag.place(**where).scope, collection=where.get("collection"))
+        name = where.get("collection") or rag.config.default_collection
+        return {**rag.get_stats(collection=name), "scopes": rag.list_scopes(collection=name)}
 
-    found = run_async(closing(app, work()))
-    out.emit(found, lambda: out.table(("WHAT", "VALUE"), list(found.items())))
+    found = _with(call, out, work)
+    scopes = [(item["scope"], item["documents"], item["vectors"], item["bytes"]) for item in found.get("scopes", ())]
+
+    def shown() -> str:
+        facts = out.table(("WHAT", "VALUE"), [(name, value) for name, value in found.items() if name != "scopes"])
+        return f"{facts}\n\n{out.table(('SCOPE', 'DOCUMENTS', 'VECTORS', 'BYTES'), scopes)}" if scopes else facts
+
+    out.emit(found, shown)
     return 0
 
 
-def _started(call: Call, out: Output) -> App:
+def collections(call: Call, out: Output) -> int:
+    """List collections with their embedders and sizes."""
+
+    async def work(rag: Rag) -> list[dict[str, Any]]:
+        return rag.list_collections()
+
+    found = _with(call, out, work)
+    rows = [
+        (item["name"], item["embedder"], item["dimensions"], item["metric"], item["documents"], item["vectors"])
+        for item in found
+    ]
+    headers = ("NAME", "EMBEDDER", "DIMENSIONS", "METRIC", "DOCUMENTS", "VECTORS")
+    out.emit({"collections": found, "count": len(found)}, lambda: out.table(headers, rows), items="collections")
+    return 0
+
+
+def delete(call: Call, out: Output) -> int:
+    """Remove documents, or with `--collection` and nothing else a whole collection."""
+    where, filters, source = place(call), _filters(call.get("filter") or ()), call.get("source")
+    ids = list(call.args) or None
+    whole_one = ids is None and source is None and filters is None
+    if whole_one and set(where) != {"collection"}:
+        raise UsageError("rag delete needs ID, --source, --filter, or --collection alone")
+
+    async def work(rag: Rag) -> dict[str, Any]:
+        if whole_one:
+            name = where["collection"]
+            if all(item["name"] != name for item in rag.list_collections()):
+                raise NotFound(f"there is no collection {name!r}", details={"what": "collection", "id": name})
+            return {"collection": name, "documents": 0, "vectors": await rag.drop_collection(name)}
+        removed = await rag.delete(ids, source=source, filters=filters, **where)
+        if not removed and ids is not None:
+            raise NotFound(f"there is no document {', '.join(ids)}", details={"what": "document", "id": ids[0]})
+        return {"documents": removed}
+
+    done = _with(call, out, work)
+    text = f"removed the collection {done['collection']}" if whole_one else f"removed {done['documents']} documents"
+    out.emit(done, text)
+    return 0
+
+
+def export(call: Call, out: Output) -> int:
+    """Write the documents of a place to a file, with their vectors."""
+    counts = _with(call, out, lambda rag: rag.export(call.args[0], **place(call)))
+    out.emit({"file": call.args[0], **counts}, f"{counts['documents']} documents, {counts['vectors']} vectors")
+    return 0
+
+
+def import_file(call: Call, out: Output) -> int:
+    """Store the documents of a file that `rag export` wrote."""
+    reembed = bool(call.get("reembed"))
+    counts = _with(call, out, lambda rag: rag.import_documents(call.args[0], reembed=reembed, **place(call)))
+    out.emit({"file": call.args[0], **counts}, f"{counts['documents']} documents, {counts['vectors']} vectors")
+    return 0
+
+
+def reindex(call: Call, out: Output) -> int:
+    """Embed a collection anew, with its own embedder or another one."""
+    asked = {name: call.get(name) for name in ("embedder", "model")}
+    dimensions = whole(call, "dimensions")
+    done = _with(call, out, lambda rag: rag.reindex(call.get("collection"), dimensions=dimensions, **asked))
+    text = f"{done['documents']} documents, {done['vectors']} vectors of {done['dimensions']} by {done['embedder']}"
+    out.emit(done, text)
+    return 0
+
+
+def started(call: Call, out: Output) -> App:
+    """Return the App of the call. Raises ConfigurationError where retrieval is switched off."""
     app = start(call, out)
     if not app.config.rag.enabled:
         raise ConfigurationError("retrieval is switched off: set rag.enabled = true", details={"key": "rag.enabled"})
     return app
 
 
-def _place(call: Call) -> dict[str, Any]:
-    stated = {"collection": call.get("collection"), "scope": call.get("scope")}
+def place(call: Call) -> dict[str, Any]:
+    """Return the place that the options name. Raises UsageError for one that cannot be."""
+    from llmspell.rag.place import scope_text
+    from llmspell.vectors.catalog import folder_name
+
+    stated = {"collection": call.get("collection"), "scope": call.get("scope"), "tenant_id": call.get("tenant")}
+    try:
+        scope_text(stated["scope"], tenant_id=stated["tenant_id"])
+        if stated["collection"] is not None:
+            folder_name(stated["collection"])
+    except ValidationError as error:
+        raise UsageError(error.message) from error
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def _document(source: str, text: str, metadata: dict[str, Any], ttl: float | None) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "id": source,
-        "content": text,
-        "source": source,
-        "metadata": {"source": source, **metadata},
-    }
-    return {**document, "ttl_seconds": ttl} if ttl else document
+def plain(value: Any) -> dict[str, Any]:
+    """Return a result of the service as plain data."""
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found
 
 
-def _local(call: Call, skipped: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield (source, text) of standard input and of files; what is no text is skipped with the reason."""
-    from llmspell.rag.readers import read_text
+def _with(call: Call, out: Output, work: Callable[[Rag], Coroutine[Any, Any, Any]]) -> Any:
+    app = started(call, out)
 
-    for argument in call.args:
-        if argument == "-":
-            yield "stdin", sys.stdin.read()
-        elif not _is_url(argument):
-            for path in _files(Path(argument), call.get("glob") or (), recursive=bool(call.get("recursive"))):
-                try:
-                    if path.stat().st_size > MAX_FILE_BYTES:
-                        raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
-                    yield str(path), read_text(str(path), path.read_bytes())
-                except LLMSpellError as error:
-                    skipped.append({"source": str(path), "reason": error.message.removeprefix(f"{path} is ")})
-                except (OSError, ValueError) as error:
-                    skipped.append({"source": str(path), "reason": str(error)})
+    async def run() -> Any:
+        return await work(app.rag)
 
-
-def _files(path: Path, patterns: list[str] | tuple[()], *, recursive: bool) -> list[Path]:
-    if not path.exists():
-        raise NotFound(f"no file {path}", details={"path": str(path)})
-    if not path.is_dir():
-        return [path]
-    found = [
-        item for pattern in patterns or ("*",) for item in (path.rglob(pattern) if recursive else path.glob(pattern))
-    ]
-    seen = (
-        item
-        for item in found
-        if item.is_file() and not any(part.startswith(HIDDEN) for part in item.relative_to(path).parts)
-    )
-    return sorted(set(seen))
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
-
-
-async def _fetched(app: App, address: str) -> str:
-    """Return the text of an address; of a page its visible text."""
-    response = await app.http.request("GET", address)
-    if response.status >= 400:
-        raise NotFound(f"{address} answered {response.status}", details={"url": address})
-    text = response.text()
-    if "html" not in response.content_type:
-        return text
-    from selectolax.lexbor import LexborHTMLParser
-
-    page = LexborHTMLParser(text)
-    page.strip_tags(["script", "style", "noscript", "template"])
-    return str(page.body.text(separator="\n", strip=True) if page.body is not None else "")
+    return run_async(closing(app, run()))
 
 
 def _filters(items: list[str] | tuple[()]) -> dict[str, Any] | None:
@@ -204,20 +197,3 @@ def _filters(items: list[str] | tuple[()]) -> dict[str, Any] | None:
             name, value = pair("--filter", item)
             found[name] = value
     return found or None
-
-
-def _failure(item: Any) -> dict[str, str]:
-    plain = item if isinstance(item, dict) else {"reason": str(item)}
-    source = plain.get("source") or plain.get("id") or ""
-    return {
-        "source": str(source),
-        "reason": str(plain.get("reason") or plain.get("message") or plain.get("error") or ""),
-    }
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    """Return a result of the service as plain data."""
-    import msgspec
-
-    found: dict[str, Any] = msgspec.to_builtins(value)
-    return found

@@ -206,6 +206,17 @@ class Collections(Gated):
                 total.update({what: counts[what] for what in stats.COUNTS})
         return {**dict.fromkeys(stats.COUNTS, 0), **total, "last_ingest_at": last}
 
+    def list_scopes(self, *, collection: str | None = None) -> list[dict[str, Any]]:
+        """Return the scopes of a collection that hold something: scope, documents, vectors, bytes."""
+        where = self.place(collection=collection)
+        self._enter("search", where, whole=True)
+        listed = []
+        for scope in self._catalog.scopes(where.collection) if self._home is None else [where.scope]:
+            if self._sees(scope):
+                counts = self._catalog.stats(where.collection, scope)
+                listed.append({"scope": scope, **{what: counts[what] for what in ("documents", "vectors", "bytes")}})
+        return [item for item in listed if item["documents"]]
+
     async def drop_collection(self, name: str) -> int:
         """Remove a collection; return how many vectors it had, 0 where there is none."""
         where = self.place(collection=name)

@@ -43,10 +43,11 @@ def read_text(source: str, raw: bytes) -> str:
         raise MalformedData(
             f"{source} is not text: it holds NUL bytes", details={"path": source, "offset": text.index("\0")}
         )
-    return _html(text) if suffix in HTML else text
+    return html_text(text) if suffix in HTML else text
 
 
-def _html(text: str) -> str:
+def html_text(text: str) -> str:
+    """Return the visible text of a page, a line per block."""
     from selectolax.lexbor import LexborHTMLParser
 
     page = LexborHTMLParser(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llmspell.base.offload import offload
-from llmspell.errors import InvalidArgument, ValidationError
+from llmspell.errors import InvalidArgument
 from llmspell.rag.documents import check_text, window
 from llmspell.rag.rerank import Order, Rerank
 from llmspell.rag.results import SearchItem, SearchResult
@@ -63,7 +63,7 @@ class Retrieval:
         rerank_required: bool = False,
     ) -> None:
         if not isinstance(query, str) or not query.strip():
-            raise ValidationError("the query is a text that is not empty", details={"name": "query"})
+            raise InvalidArgument("the query is a text that is not empty", details={"name": "query"})
         check_text(query, "the query")
         self.where = where
         self.query = query
