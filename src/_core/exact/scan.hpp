@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,8 @@ class Best {
             return;
         }
         ++matched_;
-        const Hit hit{distance, key};
+        // Only a damaged file holds vectors without a distance.
+        const Hit hit{distance == distance ? distance : std::numeric_limits<float>::infinity(), key};
         if (hits_.size() < k_) {
             hits_.push_back(hit);
             std::push_heap(hits_.begin(), hits_.end());

@@ -9,9 +9,22 @@
 #include "hnsw/contents.hpp"
 #include "hnsw/file.hpp"
 #include "hnsw/index.hpp"
+#include "text/tables.hpp"
 
 namespace spell::hnsw {
 namespace {
+
+bool is_utf8(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = at;
+        const char32_t code = text::next_code_point(text, at);
+        const std::size_t shortest = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+        if (at - begin != shortest || (code >= 0xD800 && code < 0xE000)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 // Reads values from a section; after a step beyond its end everything is zero and `ok` is false.
 class Input {
@@ -28,7 +41,7 @@ class Input {
     }
     std::string text(std::size_t longest) {
         const auto size = number<std::uint32_t>();
-        if (size > longest || !take(size)) {
+        if (size > longest || !take(size) || !is_utf8({at_ - size, size})) {
             ok = false;
             return {};
         }
