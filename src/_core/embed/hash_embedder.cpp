@@ -65,6 +65,18 @@ double natural_log(std::uint32_t n) noexcept {
     return exponent * 0.6931471805599453 + 2.0 * sum;
 }
 
+// 1 + ln n of the counts that texts have; the series costs more than the rest of a feature.
+double term_weight(std::uint32_t n) noexcept {
+    static const std::array<double, 256> known = [] {
+        std::array<double, 256> made{};
+        for (std::uint32_t i = 1; i < made.size(); ++i) {
+            made[i] = 1.0 + natural_log(i);
+        }
+        return made;
+    }();
+    return n < known.size() ? known[n] : 1.0 + natural_log(n);
+}
+
 struct Feature {
     std::uint64_t hash;
     std::uint32_t count;
@@ -75,8 +87,13 @@ struct Feature {
 class Counter {
  public:
     // Costs what was counted, not what the largest text before has left behind. The last feature in is the first out:
-    // its probe passes only over features that are still there.
+    // its probe passes only over features that are still there. A table that is well filled is wiped as a whole.
     void clear() {
+        if (features.size() * 16 > slots_.size()) {
+            std::fill(slots_.begin(), slots_.end(), 0u);
+            features.clear();
+            return;
+        }
         for (std::size_t i = features.size(); i > 0; --i) {
             find(features[i - 1].hash) = 0;
         }
@@ -193,7 +210,7 @@ void add_grams(const EmbedOptions& o, std::uint64_t seed, const char32_t* word, 
 
 void add_sum(const std::vector<Feature>& features, std::vector<double>& sums) noexcept {
     for (const Feature& feature : features) {
-        const double tf = feature.count == 1 ? 1.0 : 1.0 + natural_log(feature.count);
+        const double tf = term_weight(feature.count);
         const std::size_t slot = ((feature.hash >> 32) * sums.size()) >> 32;
         const double value = feature.weight * tf;
         sums[slot] += (feature.hash & 1) != 0 ? value : -value;
