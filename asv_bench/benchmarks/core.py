@@ -1,8 +1,8 @@
-"""The compiled core beside its peers: exact vector scan, codec, embedder. Peers that are not installed are skipped."""
+"""The compiled core beside its peers: exact vector scan, codec. Peers that are not installed are skipped."""
 
 import numpy as np
 
-from llmspell._core import HashEmbedder, VectorIndex, pack, unpack
+from llmspell._core import VectorIndex, pack, unpack
 
 RECORD = {
     "id": "01HZX3V9K8M2Q4R6T8W0Y2A4C6",
@@ -59,12 +59,3 @@ class Codec:
     def time_decode(self, library):
         for _ in range(1000):
             self.decode(self.data)
-
-
-class Embedding:
-    def setup(self):
-        self.embedder = HashEmbedder()
-        self.text = "The quick brown fox jumps over the lazy dog near the river bank. " * 32
-
-    def time_two_kilobytes(self):
-        self.embedder.embed([self.text])
