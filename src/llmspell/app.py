@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from llmspell.base.context import Context
     from llmspell.base.effects import Effects
     from llmspell.config import Config
-    from llmspell.config.model import Debug as DebugSettings
     from llmspell.config.overlay import Overlay
     from llmspell.metrics import DebugLog, Metrics
     from llmspell.metrics.linefile import LineFile
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from llmspell.providers import Providers
     from llmspell.rag import Rag
     from llmspell.security import AccessPolicies, Security, SecurityContext
-    from llmspell.state import StateStore
+    from llmspell.state import StateStore, TenantStores
     from llmspell.tenancy import Gate, Tenants
     from llmspell.tools import Tools
 
@@ -105,44 +104,37 @@ class App:
 
         return Metrics()
 
-    @cached_property
-    def access(self) -> AccessPolicies:
-        """Who may use which tenant and scope; its audit trail lies beside the tenants."""
-        from llmspell.security import AccessPolicies, AuditLog, OwnerPolicy, TenantPolicy
-
-        config = self.config.tenancy
-        log = AuditLog(self.home / "tenancy" / "audit", retention_days=config.audit_retention_days)
-        return AccessPolicies([TenantPolicy(), OwnerPolicy()], log=log, grant_sample=config.audit_grant_sample)
-
-    @cached_property
-    def owner(self) -> SecurityContext:
-        """The local user, whom this process serves."""
-        from llmspell.security import SecurityContext
-
-        return SecurityContext(principal="local", roles=("admin",))
-
     @property
     def multi_tenant(self) -> bool:
         """Whether policies, limits and usage hold for the places of tenants."""
         return self.config.tenancy.enabled or self.config.rag.multi_tenant
 
     @cached_property
+    def access(self) -> AccessPolicies:
+        """Who may use which tenant and scope, and the audit trail."""
+        from llmspell.tenancy.opening import open_access
+
+        return open_access(self.home, self.config.tenancy)
+
+    @cached_property
     def tenants(self) -> Tenants:
         """Who may use how much."""
-        from llmspell.tenancy.tenants import Holder, Tenants
+        from llmspell.tenancy.opening import open_tenants
 
-        def note(event: str, tenant: str, reason: str) -> None:
-            self.access.note(event, self.owner, "", f"tenant:{tenant}", reason=reason)
+        documents, state = (lambda: self.rag), (lambda: self.tenant_states)
+        return open_tenants(self.home, self.config.tenancy, self.access, documents=documents, state=state)
 
-        documents = Holder(lambda tenant: self.rag.count_of(tenant), lambda tenant: self.rag.purge(tenant))
-        return Tenants(
-            self.home / "tenancy",
-            self.config.tenancy,
-            measure=lambda tenant: self.rag.held_by(tenant),
-            holders={"documents": documents},
-            on_change=self.access.forget,
-            note=note,
-        )
+    def admit(self, tenant: str | None) -> str | None:
+        """Return the tenant that a run is bound to, None for none. Raises InvalidScope, AccessDenied."""
+        from llmspell.tenancy.opening import bound
+
+        return bound(tenant, lambda: self.tenants if self.multi_tenant else None)
+
+    def gate(self, ctx: SecurityContext | None = None) -> Gate:
+        """Return the rules for a caller, else the local user: policies always, limits where tenancy is on."""
+        from llmspell.tenancy.gate import OWNER, Gate
+
+        return Gate(self.tenants if self.multi_tenant else None, self.access, ctx or OWNER)
 
     @cached_property
     def state(self) -> StateStore:
@@ -150,6 +142,13 @@ class App:
         from llmspell.state import open_store
 
         return open_store(self.config.runtime.state_persistence, home=self.home)
+
+    @cached_property
+    def tenant_states(self) -> TenantStores:
+        """The state stores of tenants, one each."""
+        from llmspell.state import TenantStores
+
+        return TenantStores(self.config.runtime.state_persistence, home=self.home)
 
     @cached_property
     def providers(self) -> Providers:
@@ -169,14 +168,8 @@ class App:
         """Retrieval: ingestion and search."""
         from llmspell.rag import Rag
 
-        gate = self.gate(self.owner) if self.multi_tenant else None
+        gate = self.gate() if self.multi_tenant else None
         return Rag(self.config.rag, home=self.home, services=lambda: self.providers.for_embedders, gate=gate)
-
-    def gate(self, ctx: SecurityContext) -> Gate:
-        """Return the rules for a caller: policies always, limits and accounts where tenancy is on."""
-        from llmspell.tenancy import Gate
-
-        return Gate(self.tenants if self.multi_tenant else None, self.access, ctx)
 
     @cached_property
     def tools(self) -> Tools:
@@ -197,7 +190,7 @@ class App:
 
     async def close(self) -> None:
         """Close what was opened. Safe to call twice."""
-        for name in ("rag", "state", "tenants", "access"):
+        for name in ("rag", "state", "tenant_states", "tenants", "access"):
             service = self.__dict__.pop(name, None)
             if service is not None:
                 service.close()
@@ -214,9 +207,18 @@ class LocalApp(App):
     providers, tools) are made again when the sections they read are no longer those of the process.
     """
 
-    def __init__(self, base: App, configuration: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        base: App,
+        configuration: Callable[[], Config],
+        *,
+        tenant: str | None,
+        caller: Callable[[], SecurityContext],
+    ) -> None:
         self._base = base
         self._configuration = configuration
+        self._tenant = tenant
+        self._caller = caller
         self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}
         self.home = base.home
         self.cwd = base.cwd
@@ -248,13 +250,23 @@ class LocalApp(App):
 
     @property
     def state(self) -> StateStore:
-        """The store of the process."""
-        return self._base.state
+        """The store of the process, or that of the tenant."""
+        return self._base.state if self._tenant is None else self._base.tenant_states.of(self._tenant)
+
+    @property
+    def multi_tenant(self) -> bool:
+        """As the process was configured, whatever scripts change."""
+        return self._base.multi_tenant
 
     @property
     def rag(self) -> Rag:
-        """The retrieval of the process."""
-        return self._base.rag
+        """The retrieval of the process, under the rules for the scripts of this interpreter."""
+        if self._tenant is None and not self._base.multi_tenant:
+            return self._base.rag
+        if "rag" not in self._made:
+            self._made["rag"] = ((), self._base.rag.bound(self._base.gate(self._caller())))
+        found: Rag = self._made["rag"][1]
+        return found
 
     @property
     def security(self) -> Security:
@@ -304,7 +316,8 @@ class Lane:
     """What belongs to one interpreter: its profile, limits, streams, and the services whose objects die with it.
 
     profile: `safe`, `standard` or `full`. limits: resource -> number, 0 = none. roots: further folders that files may
-    be in (the script's own). scheduler: tasks and waits of the interpreter. config: the configuration in force.
+    be in (the script's own). scheduler: tasks and waits of the interpreter. config: the configuration in force. tenant:
+    whose scripts they are, if they see nothing else.
     """
 
     def __init__(
@@ -320,8 +333,10 @@ class Lane:
         stdin: Any = None,
         roots: Iterable[Path] = (),
         budget: Mapping[str, float] | None = None,
+        tenant: str | None = None,
     ) -> None:
         self.app = app
+        self.tenant_id = tenant
         self.profile = profile
         self.limits = dict(limits)
         self.script = script
@@ -334,9 +349,15 @@ class Lane:
         self.arguments: Any = None
         self.scheduler: Any = None
         self.session_id: str | None = None
-        self.local = LocalApp(app, lambda: self.config)
+        self.local = LocalApp(app, lambda: self.config, tenant=tenant, caller=self._caller)
         self._folder: Path | None = None
         self._debug_file: LineFile | None = None
+
+    def _caller(self) -> SecurityContext:
+        from llmspell.tenancy.opening import caller
+
+        ident = self.context.correlation_id
+        return caller(self.profile, self.tenant_id, session=self.session_id, correlation=ident)
 
     @cached_property
     def overrides(self) -> Overlay:
@@ -377,10 +398,11 @@ class Lane:
         Standard error gets what `logging.level` lets through.
         """
         from llmspell.metrics.debuglog import RANKS, DebugLog
+        from llmspell.metrics.linefile import LineFile
         from llmspell.security import redact_value
 
         settings, shown = self.config.debug, RANKS[self.config.logging.level]
-        file = self._debug_file = _line_file(settings)
+        file = self._debug_file = LineFile.of(settings)
 
         def sink(rank: int, line: str) -> None:
             data = (line + "\n").encode("utf-8", "replace")
@@ -419,7 +441,8 @@ class Lane:
             from llmspell.base.budget import Budget, Ledger
 
             ledger = Ledger(Budget.parse(self.budget))
-        return Context(level=level, session_id=self.session_id, ledger=ledger)  # type: ignore[arg-type]  # the table holds only levels
+        tenant = self.tenant_id or "default"
+        return Context(level=level, session_id=self.session_id, tenant_id=tenant, ledger=ledger)  # type: ignore[arg-type]  # the table holds only levels
 
     def temporary_folder(self) -> Path:
         """Return the private folder for temporary files, made at first use and removed with the interpreter."""
@@ -443,21 +466,6 @@ class Lane:
 
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-def _line_file(settings: DebugSettings) -> LineFile | None:
-    """Return the file that the section `debug` names, None when it names none. Raises ConfigurationError."""
-    if settings.output_file_path is None:
-        return None
-    from llmspell.metrics.linefile import LineFile
-
-    return LineFile(
-        settings.output_file_path,
-        append=settings.output_file_append,
-        max_size=settings.output_file_max_size,
-        max_files=settings.output_file_max_files,
-        key="debug.output.file.path",
-    )
 
 
 def make_tools(app: App) -> Tools:

@@ -126,22 +126,27 @@ async def run(
     sandbox: str = "safe",
     limits: Mapping[str, int] | None = None,
     budget: Mapping[str, float] | None = None,
+    tenant: str | None = None,
     thread: bool = True,
 ) -> Outcome:
     """Run a spell in a fresh interpreter; what it does wrong is in the Outcome and never raised.
 
     source: Lua text, or a Path of a file. app: from `open`; None opens one for this run. limits: resource -> number.
+    tenant: whose spell it is; it then sees the documents and the state of this tenant alone.
     thread: run on a thread and loop of its own, so that a busy spell holds up nobody; tools registered with `app.tools`
     are then called there. False runs on the caller's loop. At most 32 spells run at once in threads; more wait.
     Cancelling the awaiting task interrupts the spell, which cannot catch it, and raises once the spell has ended.
     Raises ConfigurationError for an unknown sandbox, InvalidArgument for a bad source, argument or limit,
-    ValidationError for a bad budget, NotFound for a file that is not there, ComponentError for a closed App.
+    ValidationError for a bad budget, InvalidScope and AccessDenied for a bad or inactive tenant, NotFound for a file
+    that is not there, ComponentError for a closed App.
     """
     text, path = _source(source)
     _check(limits, budget)
     if app is None:
         async with open() as own:
-            return await run(source, app=own, args=args, sandbox=sandbox, limits=limits, budget=budget, thread=thread)
+            return await run(
+                source, app=own, args=args, sandbox=sandbox, limits=limits, budget=budget, tenant=tenant, thread=thread
+            )
     if app in _closed:
         raise ComponentError("this App is closed: spells run inside its `async with` block", code="closed")
     stdout, stderr = io.BytesIO(), io.BytesIO()
@@ -150,7 +155,15 @@ async def run(
 
     def make() -> Interpreter:
         return Interpreter(
-            app, profile=sandbox, limits=limits, script=path, args=given, stdout=stdout, stderr=stderr, budget=budget
+            app,
+            profile=sandbox,
+            limits=limits,
+            script=path,
+            args=given,
+            stdout=stdout,
+            stderr=stderr,
+            budget=budget,
+            tenant=tenant,
         )
 
     outcome = await (_in_a_thread(make, text, name) if thread else _here(make(), text, name))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def repl(call: Call, out: Output) -> int:
     """Read, run and show until the end of input."""
     config = load_config(call, out).config
-    session = Repl(make_app(config, call, out), sandbox_of(call, config), out, command)
+    app = make_app(config, call, out)
+    session = Repl(app, sandbox_of(call, config), out, command, tenant=call.get("tenant"))
     started()
     return run_async(_main(session, call))
 

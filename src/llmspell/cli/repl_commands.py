@@ -97,7 +97,9 @@ async def _run(repl: Repl, rest: str) -> None:
     stdout: Any = sys.stdout.buffer
     stderr: Any = sys.stderr.buffer
     source = read_source(path)
-    fresh = Interpreter(repl.app, profile=repl.profile, script=path, args=args, stdout=stdout, stderr=stderr)
+    fresh = Interpreter(
+        repl.app, profile=repl.profile, script=path, args=args, stdout=stdout, stderr=stderr, tenant=repl.tenant
+    )
     try:
         with interruptible(fresh):
             outcome = await fresh.run(source, f"@{path}")

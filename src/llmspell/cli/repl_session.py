@@ -22,10 +22,14 @@ Command = Callable[["Repl", str], Awaitable[bool]]
 
 
 class Repl:
-    """One session: an interpreter, its inputs, and the numbers of its values. command: runs a dot-command."""
+    """One session: an interpreter, its inputs, and the numbers of its values. command: runs a dot-command.
 
-    def __init__(self, app: App, profile: str, out: Output, command: Command) -> None:
+    tenant: whose session it is.
+    """
+
+    def __init__(self, app: App, profile: str, out: Output, command: Command, *, tenant: str | None = None) -> None:
         self.app = app
+        self.tenant = tenant
         self.command = command
         self.profile = profile
         self.out = out
@@ -45,7 +49,15 @@ class Repl:
         stdout: Any = sys.stdout.buffer
         stderr: Any = sys.stderr.buffer
         stdin: Any = self.source
-        fresh = Interpreter(self.app, profile=self.profile, stdout=stdout, stderr=stderr, stdin=stdin, keep_tasks=True)
+        fresh = Interpreter(
+            self.app,
+            profile=self.profile,
+            stdout=stdout,
+            stderr=stderr,
+            stdin=stdin,
+            tenant=self.tenant,
+            keep_tasks=True,
+        )
         self.source.used = fresh.used
         return fresh
 

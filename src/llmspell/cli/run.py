@@ -96,6 +96,7 @@ def _interpreter(
         stderr=stderr,
         stdin=stdin,
         budget=budget_of(call),
+        tenant=call.get("tenant"),
     )
 
 

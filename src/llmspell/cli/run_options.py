@@ -17,9 +17,13 @@ WIDENING = ("allow_path", "allow_env", "allow_host", "time_limit")
 
 
 def sandbox_of(call: Call, config: Config | None) -> str:
-    """Return the sandbox profile: the option, else the configuration, `auto` being standard."""
-    chosen: str = call.get("sandbox") or ("auto" if config is None else config.engines.lua.sandbox)
-    return "standard" if chosen == "auto" else chosen
+    """Return the sandbox profile: the option, else the configuration, `auto` being standard, and safe for a tenant."""
+    tenant = call.get("tenant")
+    own = config.tenancy.tenants.get(tenant, {}).get("sandbox") if config is not None and tenant else None
+    chosen: str = call.get("sandbox") or own or ("auto" if config is None else config.engines.lua.sandbox)
+    if chosen != "auto":
+        return chosen
+    return "standard" if tenant in (None, "default") else "safe"
 
 
 def limits_of(call: Call) -> dict[str, int]:

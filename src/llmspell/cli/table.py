@@ -90,6 +90,7 @@ GLOBALS = (
 )
 
 _SANDBOX = Option("--sandbox", "Sandbox profile", meta="PROFILE", choices=("safe", "standard", "full"))
+_TENANT = Option("--tenant", "Whose it is: nothing of anybody else is seen", meta="ID")
 _RAG_PROFILE = Option("--rag-profile", "development, production, or a profile's name", meta="NAME")
 _RUN = (
     Option("--engine", "Script engine", meta="NAME"),
@@ -108,6 +109,7 @@ _RUN = (
     Option("--seed", "Seed of math.random", meta="N"),
     Option("--check", "Compile only"),
     _RAG_PROFILE,
+    _TENANT,
 )
 _CATEGORY = Option("--category", "Only this category", meta="NAME")
 _FILE = Option("--file", "File to edit", meta="FILE")
@@ -148,6 +150,7 @@ COMMANDS = (
         "Interactive Lua",
         _SANDBOX,
         _RAG_PROFILE,
+        _TENANT,
         Option("--history", "History file", meta="FILE"),
         Option("--no-history", "Keep no history"),
         Option("--load", "Run a file first", meta="FILE"),

@@ -73,7 +73,10 @@ class Outcome:
 
 
 class Interpreter:
-    """One Lua state. profile: safe, standard or full. limits: overrides of the profile's, 0 = none (full only)."""
+    """One Lua state. profile: safe, standard or full. limits: overrides of the profile's, 0 = none (full only).
+
+    tenant: whose run it is; it then sees nothing of anybody else. Raises AccessDenied for one that is not active.
+    """
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class Interpreter:
         stderr: BinaryIO | None = None,
         stdin: BinaryIO | None = None,
         budget: Mapping[str, float] | None = None,
+        tenant: str | None = None,
         keep_tasks: bool = False,
     ) -> None:
         if profile not in LIMITS:
@@ -105,7 +109,7 @@ class Interpreter:
         roots = [Path(script).resolve().parent] if script is not None else []
         self.lane = Lane(
             app, profile=profile, limits=self.limits, script=name, write=self._write, used=self.used, end=self._end,
-            stdin=stdin, roots=roots, budget=budget,
+            stdin=stdin, roots=roots, budget=budget, tenant=None if tenant is None else app.admit(tenant),
         )  # fmt: skip
         given = args if args is None or isinstance(args, dict) else list(args)
         tokens = isinstance(given, list) and all(isinstance(item, str | bytes) for item in given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from llmspell.errors import ConfigurationError, StorageFailure
 
@@ -21,6 +22,19 @@ class LineFile:
         self._key = key
         self._fd = self._opened(0 if append else os.O_TRUNC)
         self._size = os.fstat(self._fd).st_size
+
+    @classmethod
+    def of(cls, settings: Any) -> LineFile | None:
+        """Return the file that the section `debug` names, None when it names none. Raises ConfigurationError."""
+        if settings.output_file_path is None:
+            return None
+        return cls(
+            settings.output_file_path,
+            append=settings.output_file_append,
+            max_size=settings.output_file_max_size,
+            max_files=settings.output_file_max_files,
+            key="debug.output.file.path",
+        )
 
     def _opened(self, flags: int) -> int:
         try:

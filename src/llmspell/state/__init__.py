@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from llmspell.state.backup import Backups as Backups
     from llmspell.state.store import StateStore as StateStore
     from llmspell.state.store import open_store as open_store
+    from llmspell.state.tenant_stores import TenantStores as TenantStores
     from llmspell.state.transaction import Transaction as Transaction
     from llmspell.state.view import MISSING as MISSING
     from llmspell.state.view import Entry as Entry
@@ -16,6 +17,7 @@ _HOMES = {
     "Entry": "view",
     "MISSING": "view",
     "StateStore": "store",
+    "TenantStores": "tenant_stores",
     "Transaction": "transaction",
     "open_store": "store",
 }

@@ -38,8 +38,8 @@ class Limits(NamedTuple):
     full: tuple[str, ...] = ("critical:*",)
 
 
-def open_store(config: StatePersistence, *, home: Path) -> StateStore:
-    """Make the store of a configuration section; nothing is opened yet.
+def open_store(config: StatePersistence, *, home: Path, folder: Path | None = None) -> StateStore:
+    """Make the store of a configuration section; nothing is opened yet. folder: of the file, else the configured one.
 
     Raises ConfigurationError for an unknown backend.
     """
@@ -53,7 +53,8 @@ def open_store(config: StatePersistence, *, home: Path) -> StateStore:
         config.immediate_flush_patterns,
     )
     name = config.backend_type if config.enabled else "memory"
-    folder = home / "state" if config.path is None else Path(config.path).expanduser()
+    if folder is None:
+        folder = home / "state" if config.path is None else Path(config.path).expanduser()
     location = folder if folder.suffix == ".db" else folder / "state.db"
     return StateStore(name, str(location), coding=coding, limits=limits, backups=home / "backups")
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import AccessDenied
-from llmspell.security.decisions import tenant_of
+from llmspell.security.decisions import SecurityContext, tenant_of
 from llmspell.tenancy.records import scope_of
 
 if TYPE_CHECKING:
-    from llmspell.security.decisions import SecurityContext
     from llmspell.security.policies import AccessPolicies
     from llmspell.tenancy.reservation import Reservation
     from llmspell.tenancy.tenants import Tenants
+
+OWNER = SecurityContext(principal="local", roles=("admin",))
+"""The local user, whom a process serves."""
 
 
 class Gate:

@@ -54,3 +54,17 @@ def test_an_edited_event_makes_verify_fail(call, tmp_path):
     report = call("audit", "verify", code=1)
     assert not report["ok"]
     assert "event 1 was changed" in report["problem"]
+
+
+def test_a_script_run_for_a_tenant_is_untrusted_and_sees_this_tenant_alone(call):
+    call("exec", "RAG.ingest('a plan'); State.save('global', 'k', 1)", "--tenant", "acme")
+    read = "return {Utils.profile(), RAG.search('plan').total, State.load('global', 'k') or false}"
+    assert call("exec", read, "--tenant", "acme")["result"] == ["safe", 1, 1]
+    assert call("exec", read, "--tenant", "beta")["result"] == ["safe", 0, False]
+    assert call("exec", read, "--tenant", "default")["result"][:2] == ["standard", 0]
+    assert call("exec", read, "--tenant", "a/b", code=1)["error"]["kind"] == "validation"
+    owner = ("--set", "tenancy.tenants.acme.sandbox=full", "exec", read, "--tenant", "acme")
+    assert call(*owner)["result"][0] == "full"
+    assert (
+        call("--set", "tenancy.enabled=true", "exec", read, "--tenant", "ghost", code=5)["error"]["kind"] == "security"
+    )
