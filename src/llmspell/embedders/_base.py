@@ -42,8 +42,13 @@ class Spent(msgspec.Struct):
 
     def add(self, other: Spent) -> None:
         """Add what another call cost."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.embedded += other.embedded
+        self.tokens += other.tokens
+        self.cost_usd += other.cost_usd
+        self.unpriced += other.unpriced
+        self.requests += other.requests
+        self.hits += other.hits
+        self.misses += other.misses
 
 
 class Service(Protocol):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ CREATE INDEX IF NOT EXISTS vectors_born ON vectors(born);
 """
 
 
+@lru_cache(1024)
 def partition_digest(partition: str) -> bytes:
     """Return the part of a key that keeps partitions apart."""
     return blake3(partition.encode()).digest(PARTITION_BYTES)

@@ -43,6 +43,7 @@ class Source:
         self.embedder = embedder
         self._cache = cache
         self._probe: Probe | None = None
+        self._ready = False
 
     @property
     def name(self) -> str:
@@ -61,8 +62,15 @@ class Source:
 
     @property
     def dim(self) -> int:
-        """Length of a vector; 0 before `probe` for a model nothing is known of."""
+        """Length of a vector; before `prepare` it may be 0, or take as long as reading a model."""
         return self.embedder.dim
+
+    async def prepare(self, spent: Spent | None = None) -> None:
+        """Make the length of vectors known: read the model off the loop, or ask a service for a first vector."""
+        if not self._ready:
+            if not await offload(lambda: self.embedder.dim):
+                await self.probe(spent)
+            self._ready = True
 
     async def probe(self, spent: Spent | None = None) -> Probe:
         """Return the probe, made once; that needs the service, and tells the length of vectors."""
@@ -121,6 +129,8 @@ class Run:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Return float32 of shape (n, dim). Each distinct text is embedded once."""
         check_texts(texts)
+        if not texts:
+            return np.zeros((0, await offload(lambda: self.dim)), np.float32)
         distinct = list(dict.fromkeys(texts))
         rows = await self._rows(distinct)
         if len(distinct) == len(texts):
@@ -132,11 +142,13 @@ class Run:
         cache, embedder = self._cache, self._source.embedder
         if cache is None:
             return await self._new(texts)
-        if not embedder.dim:
-            await self._source.probe(self.spent)
+        await self._source.prepare(self.spent)
         told = f"{embedder.id}:{embedder.dim}:{'query' if self._query and embedder.tells_queries else ''}".encode()
         keys = [key_of(self._partition, told, text) for text in texts]
         known = await offload(cache.get_many, keys) if cache.on_disk else cache.get_many(keys)
+        if not any(known):
+            self.spent.misses += len(texts)
+            return await self._fresh(cache, texts, keys)
         size = embedder.dim * 4
         kept = {at: data for at, data in enumerate(known) if data is not None and len(data) == size}
         missing = [at for at in range(len(texts)) if at not in kept]

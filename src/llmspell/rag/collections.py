@@ -133,9 +133,7 @@ class Collections(Gated):
     async def _holder(self, where: Place, wanted: Wanted, *, cache: bool) -> tuple[Collection, Run]:
         """Return the collection that a place writes to, made when there is none, and its embedder."""
         if self._settings_of(*where) is None:
-            chosen = self.embedder(*wanted)
-            if not await offload(lambda: chosen.dim):
-                await chosen.probe()
+            await self.embedder(*wanted).prepare()
         found, chosen, _ = await offload(lambda: self._made(where.collection, wanted, scope=where.scope))
         return found, self._working(found, chosen, where.scope, query=False, cache=cache)
 
