@@ -15,7 +15,7 @@ from llmspell.rag.embedding import ANY, Wanted
 from llmspell.rag.gated import Gated
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.security.policies import denied
-from llmspell.vectors.catalog import Catalog
+from llmspell.vectors.catalog import Catalog, folder_name
 from llmspell.vectors.records import Recorded
 from llmspell.vectors.settings import index_settings
 
@@ -67,6 +67,7 @@ class Collections(Gated):
         self._check_enabled()
         text = self._own_scope(scope_text(scope, scope_id, tenant_id=tenant_id, session_id=session_id))
         name = self.config.default_collection if collection is None else collection
+        folder_name(name)
         named = session_of(name)
         session = None if named is None else self._own_session(named)
         if session is not None and self._session_record(session) is not None:

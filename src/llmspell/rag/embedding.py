@@ -179,6 +179,6 @@ def mismatch(found: Collection, sentence: str, given: str) -> LLMSpellError:
     recorded = found.recorded.embedder_id
     return EmbedderMismatch(
         f"the collection {found.name!r} was made with {recorded}, {sentence}: "
-        "use another collection, or delete this one and ingest again",
+        "use another collection, or embed this one anew with reindex",
         details={"collection": found.name, "recorded": recorded, "given": given},
     )

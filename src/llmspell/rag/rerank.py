@@ -34,7 +34,7 @@ class Order:
         stated = {"type": given} if isinstance(given, str) else given
         if not isinstance(stated, Mapping) or stated.get("type") not in ("mmr", "none"):
             raise InvalidArgument(
-                "rerank is 'mmr', 'none', {type='mmr', lambda=0.3} or a function",
+                "rerank is 'mmr', 'none', 'cohere', 'voyage', {type='mmr', lambda=0.3} or a function",
                 details={"name": "rerank", "value": str(given)[:100]},
             )
         unknown = sorted(str(key) for key in set(stated) - {"type", "lambda"})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llmspell.base.offload import offload
-from llmspell.errors import InvalidArgument
-from llmspell.rag import documents, folders
+from llmspell.errors import EmbedderMismatch, InvalidArgument
+from llmspell.rag import documents, folders, rerankers
 from llmspell.rag.cache import Cache
 from llmspell.rag.chunking import chunks, recipe
 from llmspell.rag.embedding import Wanted
@@ -75,23 +75,51 @@ class Rag(Transfers):
         batch_size: int | None = None,
         on_progress: Any = None,
         on_error: str = "raise",
+        reembed: bool = False,
         **place: Any,
     ) -> IngestResult:
         """Store documents: a text, a table, or a list of them. The same id replaces, equal content is skipped.
 
         place: collection, scope, scope_id, tenant_id, session_id. cache: whether vectors of texts seen before may
-        serve. on_progress: called with IngestProgress, may be
-        async; raising from it stops. on_error: raise, or skip, which lists failures.
+        serve. on_progress: called with IngestProgress, may be async; raising from it stops. on_error: raise, or skip,
+        which lists failures. reembed: where the collection has another embedder, `reindex` it first.
         Raises ValidationError, EmbedderMismatch.
         """
+        wanted = Wanted(embedder, model, dimensions)
+        options = {"chunking": chunking, "cache": cache, "batch_size": batch_size, "on_progress": on_progress}
+        try:
+            return await self._ingest(docs, wanted, **options, on_error=on_error, **place)
+        except EmbedderMismatch:
+            if not reembed:
+                raise
+        name = self.place(**place).collection
+        await self.reindex(name, embedder=embedder, model=model, dimensions=dimensions)
+        return await self._ingest(docs, wanted, **options, on_error=on_error, **place)
+
+    async def _ingest(
+        self,
+        docs: Any,
+        wanted: Wanted,
+        *,
+        chunking: Mapping[str, Any] | None,  # noqa: A002,RUF100 - the documented name
+        cache: bool,
+        batch_size: int | None,
+        on_progress: Any,
+        on_error: str,
+        **place: Any,
+    ) -> IngestResult:
         where = self.place(**place)
         given = documents.normalised(docs)
         if on_error not in ("raise", "skip"):
             raise InvalidArgument(f"on_error is 'raise' or 'skip', got {on_error!r}", details={"name": "on_error"})
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise InvalidArgument(
+                f"batch_size is a whole number above 0, got {batch_size!r}", details={"name": "batch_size"}
+            )
         made = recipe(self.config.chunking, chunking)
         limits = self._enter("insert", where)
         began = time.monotonic()
-        found, chosen = await self._holder(where, Wanted(embedder, model, dimensions), cache=cache)
+        found, chosen = await self._holder(where, wanted, cache=cache)
         session = self._session(where)
         running = Ingestion(
             found,
@@ -134,6 +162,9 @@ class Rag(Transfers):
         limits = self._enter("search", where, query=True)
         if limits is not None:
             options["filters"] = {"and": [options["filters"], limits]} if options.get("filters") else limits
+        ask = self.config.retrieval.rerank if options.get("rerank") is None else options["rerank"]
+        if rerankers.named(ask) is not None:
+            options["rerank"] = rerankers.reranker(ask, self.config.embedding, self._services)
         running = Retrieval(self.config.retrieval, where, query, **options)
         began = time.monotonic()
         found = self._catalog.find(where.collection, where.scope)

@@ -224,7 +224,8 @@ class Transfers(SessionCollections):
         found: dict[str, Any] = {}
         for scope in self._catalog.scopes(name):
             holder = self._catalog.find(name, scope)
-            found[scope] = None if holder is None else holder.stamp(scope)
+            stamp = None if holder is None else holder.stamp(scope)
+            found[scope] = stamp and stamp[1:]  # the first number is of the opening: files rest and are opened again
         return found
 
     def _entries(self, name: str, scope: str) -> Iterator[list[Stored]]:

@@ -219,6 +219,25 @@ async def test_what_is_written_during_reindexing_is_not_lost(rag, monkeypatch):
     assert rag.get("c")["metadata"] == {"kind": "bee"}
 
 
+async def test_reindexing_reaches_more_tenants_than_may_be_open(tmp_path):
+    rag = make(tmp_path, "rag.vector_storage.max_open_tenants=2")
+    for number in range(6):
+        await rag.ingest({"id": "t", "content": f"text of tenant {number}"}, tenant_id=f"t{number}")
+    assert (await rag.reindex(dimensions=64))["documents"] == 6
+    found = [(await rag.search("text", tenant_id=f"t{number}")).results for number in range(6)]
+    assert [[item.text for item in items] for items in found] == [[f"text of tenant {number}"] for number in range(6)]
+    rag.close()
+
+
+async def test_ingestion_may_embed_a_collection_anew(rag):
+    with pytest.raises(EmbedderMismatch, match="reindex"):
+        await rag.ingest("another", dimensions=64)
+    done = await rag.ingest([*DOCS, "another"], dimensions=64, chunking=CUT, reembed=True)
+    assert (done.documents_unchanged, len(ids(rag))) == (3, 4)
+    assert rag.get_stats(collection="default")["dimensions"] == 64
+    assert (await rag.ingest("more", reembed=True)).vectors_created == 1
+
+
 async def test_a_reindexing_that_fails_leaves_the_old_collection(rag, monkeypatch):
     source = rag.embedder(dimensions=64).embedder
 

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 PLACE = frozenset(("collection", "scope", "scope_id", "tenant_id", "session_id"))
 EMBEDDER = ("provider", "embedder", "embedding_model", "model", "cache")
 CHUNKING = ("strategy", "chunk_size", "overlap", "chunk_overlap", "min_chunk_size", "max_chunk_size")
-INGEST = PLACE | {"chunking", *CHUNKING, *EMBEDDER, "on_progress", "on_error", "batch_size"}
+INGEST = PLACE | {"chunking", *CHUNKING, *EMBEDDER, "on_progress", "on_error", "batch_size", "reembed"}
 SEARCH = PLACE | {
     "query", "k", "top_k", "limit", "max_results", "threshold", "min_score", "filters", "metadata_filter", "filter",
     "mode", "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
-    "include_content", "include_vector", *EMBEDDER,
+    "include_content", "include_vector", "group_by", "rerank_required", *EMBEDDER,
 }  # fmt: skip
+DELETE = PLACE | {"source", "filters", "filter", "metadata_filter"}
 CONFIGURE = frozenset((
     "provider", "embedding_provider", "embedding_model", "vector_dimensions", "collection", "chunking", "threshold",
     "k", "search_limit", "mode", "cache", *CHUNKING,
 ))  # fmt: skip
 PASSED = (
     "weights", "fusion", "rerank", "candidates", "event_time_range", "ingestion_time_range", "exclude_expired",
-    "include_content", "include_vector",
+    "include_content", "include_vector", "group_by", "rerank_required",
 )  # fmt: skip
 
 
@@ -48,6 +49,7 @@ class Global:
         "getStats": "get_stats",
         "listDocuments": "list_documents",
         "updateMetadata": "update_metadata",
+        "migrateSessionToTenant": "migrate_session_to_tenant",
     }
 
     def __init__(self, app: App, lane: Lane) -> None:
@@ -111,7 +113,7 @@ class Global:
 
         async def progress(step: Any) -> None:
             if tell is not None:
-                await tell(to_builtins(step))
+                await tell(_present(to_builtins(step)))
 
         result = await self._app.rag.ingest(
             await self._read(docs),
@@ -119,6 +121,7 @@ class Global:
             on_progress=progress if tell is not None else None,
             on_error=options.get("on_error", "raise"),
             batch_size=options.get("batch_size"),
+            reembed=options.get("reembed") is True,
             **self._embedding(options),
             **place,
         )
@@ -164,13 +167,20 @@ class Global:
         """Return a document with its text, or nil."""
         return self._app.rag.get(id, **self._place(options or {}))
 
-    async def delete(self, ids: Any, options: dict | None = None) -> int:  # type: ignore[type-arg]  # a word of the converter
-        """Remove a document or a list of them; return how many were there."""
-        return await self._app.rag.delete(_texts(ids, "delete"), **self._place(options or {}))
+    async def delete(self, ids: Any = None, options: dict | None = None) -> int:  # type: ignore[type-arg]  # a word of the converter
+        """Remove a document, a list of them, or those of `{source?, filters?}`; return how many were there."""
+        given = {**ids, **(options or {})} if isinstance(ids, dict) and ids else options or {}
+        self._known(given, DELETE, "delete")
+        filters = pick(given, "filters", "metadata_filter", "filter")
+        if filters is not None and not isinstance(filters, dict):
+            raise ValidationError("filters is a table of fields", details={"name": "filters"})
+        named = None if ids is None or (isinstance(ids, dict) and ids) else _texts(ids, "delete")
+        return await self._app.rag.delete(named, source=given.get("source"), filters=filters, **self._place(given))
 
     def list_documents(self, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Return documents without their text, by id."""
         given = options or {}
+        self._known(given, PLACE | {"limit", "after"}, "list_documents")
         limit = given.get("limit", 100)
         return self._app.rag.list_documents(limit=limit, after=given.get("after"), **self._place(given))
 
@@ -219,7 +229,7 @@ class Global:
 
         config, stated = self._app.config.rag, self._stated
         chunking = to_builtins(config.chunking)
-        return {
+        found = {
             "enabled": config.enabled,
             "provider": stated.get("provider", config.embedding.default_provider),
             "model": stated.get("embedding_model", config.embedding.model),
@@ -235,6 +245,7 @@ class Global:
             "k": stated.get("k", config.retrieval.top_k),
             "mode": stated.get("mode", config.retrieval.mode),
         }
+        return _present(found)
 
     def list_providers(self) -> Any:
         """Return the embedders: name, available, dimensions, models."""
@@ -250,7 +261,8 @@ class Global:
         if scope is None and collection is None:
             collection, scope = self._stated.get("collection"), self._scope.get("scope")
         ident = None if scope_id is None else str(scope_id)
-        return self._app.rag.get_stats(None if scope is None else str(scope), ident, collection=collection)
+        found = self._app.rag.get_stats(None if scope is None else str(scope), ident, collection=collection)
+        return _present(found)
 
     def create_collection(self, name: str, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Make a collection; one that exists with other settings raises."""
@@ -274,7 +286,7 @@ class Global:
         given = options if isinstance(options, dict) else {"ttl": options}
         self._known(given, {"ttl", "max_vectors"}, "create_session_collection")
         kept = {name: given[name] for name in ("ttl", "max_vectors") if given.get(name) is not None}
-        return self._app.rag.create_session_collection(session, **kept)
+        return _present(self._app.rag.create_session_collection(session, **kept))
 
     def configure_session(self, session: Any, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Say how long vectors of a session live and how many there may be."""
@@ -285,7 +297,7 @@ class Global:
         known = ("vector_ttl", "auto_ingest", "persist", "max_vectors")
         self._known(given, set(known), "configure_session")
         kept = {name: given[name] for name in known if given.get(name) is not None}
-        return self._app.rag.configure_session(session, **kept)
+        return _present(self._app.rag.configure_session(session, **kept))
 
     async def ingest_session(self, session: str, docs: Any = None, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Store documents in the scope of a session."""
@@ -338,6 +350,29 @@ class Global:
         found = (await self._app.rag.embed(listed, query=kind == "query", scope=scope, **wanted)).tolist()
         return found[0] if isinstance(texts, str) else found
 
+    def chunk(self, text: str, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
+        """Return the pieces a text would be cut into: `{content, index, token_count, metadata, ...}`."""
+        from msgspec import to_builtins
+
+        given = options or {}
+        self._known(given, {"chunking", "name", *CHUNKING}, "chunk")
+        name = str(given.get("name") or "")
+        return [to_builtins(piece) for piece in self._app.rag.chunk(text, name=name, **(self._chunking(given) or {}))]
+
+    async def reindex(self, options: Any = None) -> Any:
+        """Embed a collection anew, `reindex(name)` or `reindex{collection, provider, embedding_model, dimensions}`."""
+        given = {"collection": options} if isinstance(options, str) else options or {}
+        known = {"collection", "provider", "embedder", "embedding_model", "model", "dimensions", "vector_dimensions"}
+        self._known(given, known, "reindex")
+        provider, model = pick(given, "provider", "embedder"), pick(given, "embedding_model", "model")
+        dimensions = pick(given, "dimensions", "vector_dimensions")
+        name = given.get("collection") or self._stated.get("collection")
+        return await self._app.rag.reindex(name, embedder=provider, model=model, dimensions=dimensions)
+
+    async def migrate_session_to_tenant(self, session: str, tenant: str) -> int:
+        """Hand the documents of a session to a tenant; return how many vectors moved."""
+        return await self._app.rag.migrate_session_to_tenant(session, tenant)
+
     async def save(self) -> None:
         """Put everything on the disk."""
         from llmspell.base.offload import offload
@@ -349,6 +384,11 @@ class Global:
         from llmspell.base.offload import offload
 
         await offload(self._app.rag.load)
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value: what is absent is nil to a script, not null."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _flat(options: dict[str, Any]) -> dict[str, Any]:
