@@ -73,7 +73,7 @@ async def test_configure_holds_for_later_calls_and_tells_the_effective_settings(
         print(RAG.configure{provider = "builtin"}.model, RAG.config.provider)
         print(pcall(RAG.configure, {provider = "builtin", embedding_model = "text-embedding-3-large"}))
     """)
-    assert lines[:3] == ["openai\ttext-embedding-3-large\t512\ttrue", "512\t512", "null\tbuiltin"]
+    assert lines[:3] == ["openai\ttext-embedding-3-large\t512\ttrue", "512\t512", "nil\tbuiltin"]
     assert "no model" in lines[3]
     assert asked(openai) == ["text", "again", "again", "again"]
     assert {request["body"]["model"] for request in openai.requests} == {"text-embedding-3-large"}
