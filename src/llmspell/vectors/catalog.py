@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from llmspell.errors import InvalidArgument, NotFound
 from llmspell.vectors import files, swap, tenants
 from llmspell.vectors.collection import Collection
+from llmspell.vectors.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from llmspell.vectors.records import IndexSettings, Recorded
@@ -23,6 +24,7 @@ FILE = tenants.FILE
 MAX_FOLDER = 200
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
 _COUNTS = ("documents", "chunks", "vectors", "bytes", "scopes", "memory_bytes")
+_WEIGHED_EVERY = 16  # openings of tenants between two looks at the bytes of their indexes
 Key = tuple[str, str]
 
 
@@ -53,7 +55,8 @@ def _name(folder: str) -> str:
 class Catalog:
     """Collections by name. folder: where their folders are. memory: keep them in memory until `save`.
 
-    max_tenants: files of tenants that are open at once; the least recently used are closed, and cost nothing then.
+    max_bytes: of the indexes of a collection, and of all tenants together. max_tenants: files of tenants that are open
+    at once; the least recently used are closed, and cost nothing then.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class Catalog:
         self._opened: dict[str, Collection] = {}
         self._awake: OrderedDict[Key, Collection] = OrderedDict()  # tenants with an open file, by last use
         self._known: WeakValueDictionary[Key, Collection] = WeakValueDictionary()  # tenants anybody holds
+        self._opens = 0
         self._going: set[Key] = set()  # tenants that are being removed
         self._lock = threading.Condition()  # protects the tables; told when a removal has ended
+        self._sweeper = Sweeper(self.sweep)
         self._bin = folder / ".gone"
         if not memory:
             if self._bin.is_dir():  # a removal was interrupted
@@ -138,6 +143,8 @@ class Catalog:
         found.on_wake = partial(self._use, key)
         self._known[key] = found
         self._use(key, found)
+        self._sweeper.start()
+        self._opens += 1
         return found
 
     def _use(self, key: Key, found: Collection) -> None:
@@ -152,13 +159,19 @@ class Catalog:
 
     def _let_rest(self) -> None:
         """Close the tenants that were not used for longest; those in use just now stay."""
-        for _ in range(len(self._awake) - self._max_tenants):
+        surplus = len(self._awake) - self._max_tenants
+        if self._opens % _WEIGHED_EVERY == 0 and self._bytes() > self._max_bytes:
+            surplus = max(surplus, len(self._awake) // 4)
+        for _ in range(surplus):
             try:
                 key, found = self._awake.popitem(last=False)
             except KeyError:
                 return
             if not found.rest():
                 self._use(key, found)
+
+    def _bytes(self) -> int:
+        return sum(found.memory_bytes for found in list(self._awake.values()))
 
     def opened(self, name: str) -> Collection | None:
         """Return a collection if it is in use already."""
@@ -198,6 +211,7 @@ class Catalog:
             index=self._index,
         )
         self._opened[name] = found
+        self._sweeper.start()
         return found
 
     def names(self) -> list[str]:
@@ -302,6 +316,10 @@ class Catalog:
         with self._lock:
             swap.move(made, place)
 
+    def sweep(self) -> int:
+        """Remove expired documents from what is open; return how many."""
+        return sum(found.sweep() for found in [*self._opened.values(), *self._awake.values()])
+
     def save(self) -> None:
         """Put every open collection on the disk."""
         for name, found in list(self._opened.items()):
@@ -328,6 +346,7 @@ class Catalog:
 
     def close(self) -> None:
         """Close all collections."""
+        self._sweeper.stop()
         with self._lock:
             opened, self._opened = list(self._opened.values()), {}
             opened += list(self._known.values())

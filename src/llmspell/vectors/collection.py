@@ -70,6 +70,11 @@ class Collection:
         """What the collection was made with."""
         return self._connections.recorded
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the loaded indexes."""
+        return self._indexes.memory_bytes
+
     def _woken(self) -> None:
         if self.on_wake is not None:
             self.on_wake(self)
