@@ -11,13 +11,29 @@ if TYPE_CHECKING:
         Context,
         Outcome,
         StateStore,
+        VectorEntry,
         VectorIndex,
+        VectorQuery,
+        VectorStorage,
         open,
         run,
         run_sync,
     )
 
-__all__ = ["App", "Context", "Outcome", "StateStore", "VectorIndex", "__version__", "open", "run", "run_sync"]
+__all__ = [
+    "App",
+    "Context",
+    "Outcome",
+    "StateStore",
+    "VectorEntry",
+    "VectorIndex",
+    "VectorQuery",
+    "VectorStorage",
+    "__version__",
+    "open",
+    "run",
+    "run_sync",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmspell.state import StateStore, TenantStores
     from llmspell.tenancy import Gate, Tenants
     from llmspell.tools import Tools
+    from llmspell.vectors import VectorStorage
 
 
 DEFAULT_CAPS_MS = (300_000,)
@@ -92,10 +93,7 @@ class App:
     @cached_property
     def http(self) -> HttpClient:
         """The one way out to the network, with one connection pool per loop."""
-        from llmspell.net import HttpClient
-
-        enabled = self.config.runtime.security.allow_network_access
-        return HttpClient(self.config.tools.network, enabled=enabled, environ=self.environ)
+        return make_http(self)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -172,6 +170,13 @@ class App:
         return Rag(self.config.rag, home=self.home, services=lambda: self.providers.for_embedders, gate=gate)
 
     @cached_property
+    def vectors(self) -> VectorStorage:
+        """Vectors of the host program, beside the collections of retrieval."""
+        from llmspell.vectors import open_configured
+
+        return open_configured(self.config.rag.vector_storage, home=self.home)
+
+    @cached_property
     def tools(self) -> Tools:
         """Tools for Python callers; each interpreter has its own set beside it."""
         return make_tools(self)
@@ -190,7 +195,7 @@ class App:
 
     async def close(self) -> None:
         """Close what was opened. Safe to call twice."""
-        for name in ("rag", "state", "tenant_states", "tenants", "access"):
+        for name in ("rag", "vectors", "state", "tenant_states", "tenants", "access"):
             service = self.__dict__.pop(name, None)
             if service is not None:
                 service.close()
@@ -285,14 +290,8 @@ class LocalApp(App):
     @property
     def http(self) -> HttpClient:
         """The client under the network rules in force."""
-        from llmspell.net import HttpClient
-
-        def make() -> HttpClient:
-            enabled = self.config.runtime.security.allow_network_access
-            return HttpClient(self.config.tools.network, enabled=enabled, environ=self.environ)
-
-        found: HttpClient = self._own("http", lambda c: (c.runtime.security, c.tools.network), make)
-        return found
+        made: HttpClient = self._own("http", lambda c: (c.runtime.security, c.tools.network), lambda: make_http(self))
+        return made
 
     @property
     def providers(self) -> Providers:
@@ -468,19 +467,22 @@ class Lane:
             self._folder = None
 
 
+def make_http(app: App) -> HttpClient:
+    """Return a client under the network rules of `app`."""
+    from llmspell.net import HttpClient
+
+    enabled = app.config.runtime.security.allow_network_access
+    return HttpClient(app.config.tools.network, enabled=enabled, environ=app.environ)
+
+
 def make_tools(app: App) -> Tools:
     """Return a set of tools over the services of `app`; nothing heavy is made before a tool needs it."""
     from llmspell.tools import Tools
 
     return Tools(
-        app.config.tools,
-        cwd=app.cwd,
-        security=lambda: app.security,
-        http=lambda: app.http,
-        state=lambda: app.state,
-        effects=app.effects,
-        metrics=app.metrics,
-    )
+        app.config.tools, cwd=app.cwd, security=lambda: app.security, http=lambda: app.http, state=lambda: app.state,
+        effects=app.effects, metrics=app.metrics,
+    )  # fmt: skip
 
 
 def make_agents(app: App, tools: Tools, lane: Lane | None = None) -> Agents:

@@ -25,13 +25,26 @@ from llmspell.errors import ComponentError, InvalidArgument, NotFound, StorageFa
 from llmspell.lua.engine import Interpreter
 from llmspell.lua.engine import Outcome as EngineOutcome
 from llmspell.state import StateStore
+from llmspell.vectors import VectorEntry, VectorQuery, VectorStorage
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["App", "Context", "Outcome", "StateStore", "VectorIndex", "open", "run", "run_sync"]
+__all__ = [
+    "App",
+    "Context",
+    "Outcome",
+    "StateStore",
+    "VectorEntry",
+    "VectorIndex",
+    "VectorQuery",
+    "VectorStorage",
+    "open",
+    "run",
+    "run_sync",
+]
 
 T = TypeVar("T")
 _loop: asyncio.AbstractEventLoop | None = None

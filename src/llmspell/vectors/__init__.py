@@ -1,4 +1,7 @@
-"""Collections of documents with vectors and words: one SQLite file each, searched by likeness, by words, or by both."""
+"""Collections of documents with vectors and words, and storages of vectors alone that are opened by URL.
+
+`open("hnsw:///folder")` or `open("memory://")` gives a `VectorStorage`; retrieval works on `Catalog` and `Collection`.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,31 @@ if TYPE_CHECKING:
 
     from llmspell.vectors.catalog import Catalog
     from llmspell.vectors.collection import Collection
+    from llmspell.vectors.engines._base import StorageStats, VectorEntry, VectorQuery, VectorResult, VectorResults
+    from llmspell.vectors.engines._base import VectorStorage as VectorStorage
+    from llmspell.vectors.engines.hnsw import HnswVectors
+    from llmspell.vectors.engines.memory import MemoryVectors
     from llmspell.vectors.filters import compile_filter
     from llmspell.vectors.records import Found, Part, Query, Recorded, Stored
+    from llmspell.vectors.storages import open, open_configured
 
-__all__ = ["Catalog", "Collection", "Found", "Part", "Query", "Recorded", "Stored", "compile_filter"]
+__all__ = [
+    "Catalog", "Collection", "Found", "HnswVectors", "MemoryVectors", "Part", "Query", "Recorded", "StorageStats",
+    "Stored", "VectorEntry", "VectorQuery", "VectorResult", "VectorResults", "VectorStorage", "compile_filter", "open",
+    "open_configured",
+]  # fmt: skip
 
-_HOMES = {
-    "Catalog": "catalog",
-    "Collection": "collection",
-    "Stored": "records",
-    "Found": "records",
-    "Part": "records",
-    "Query": "records",
-    "Recorded": "records",
-    "compile_filter": "filters",
+_MODULES = {
+    "catalog": ("Catalog",),
+    "collection": ("Collection",),
+    "engines._base": ("StorageStats", "VectorEntry", "VectorQuery", "VectorResult", "VectorResults", "VectorStorage"),
+    "engines.hnsw": ("HnswVectors",),
+    "engines.memory": ("MemoryVectors",),
+    "filters": ("compile_filter",),
+    "records": ("Found", "Part", "Query", "Recorded", "Stored"),
+    "storages": ("open", "open_configured"),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 FILE = tenants.FILE
 MAX_FOLDER = 200
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
-_COUNTS = ("documents", "chunks", "vectors", "bytes", "scopes", "memory_bytes")
+_COUNTS = (
+    "documents", "chunks", "vectors", "bytes", "scopes", "tokens", "expired", "generation", "removed", "build_ms",
+    "memory_bytes",
+)  # fmt: skip
 _WEIGHED_EVERY = 16  # openings of tenants between two looks at the bytes of their indexes
 Key = tuple[str, str]
 
@@ -320,14 +323,23 @@ class Catalog:
         """Remove expired documents from what is open; return how many."""
         return sum(found.sweep() for found in [*self._opened.values(), *self._awake.values()])
 
-    def save(self) -> None:
-        """Put every open collection on the disk."""
+    def compact(self, name: str, scope: str | None = None) -> dict[str, int]:
+        """Free what removed vectors still hold in loaded indexes, of a scope or the collection; return counts."""
+        total = {"removed": 0, "relinked": 0, "bytes_freed": 0}
+        own = [self._opened.get(name), *(found for key, found in list(self._awake.items()) if key[0] == name)]
+        for found in own:
+            for what, amount in found.compact(scope).items() if found is not None else ():
+                total[what] += amount
+        return total
+
+    def save(self) -> int:
+        """Put every open collection on the disk; return the bytes of graphs that were written."""
+        written = 0
         for name, found in list(self._opened.items()):
-            found.save()
+            written += found.save()
             if self._memory:
                 found.copy_to(str(self._file(name)))
-        for found in list(self._awake.values()):
-            found.save()
+        return written + sum(found.save() for found in list(self._awake.values()))
 
     def load(self) -> None:
         """Take what the folder holds; only collections in memory can differ from it."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import numpy as np
 
-from llmspell.errors import CorruptData, DimensionMismatch, InvalidScope
+from llmspell.errors import CorruptData, DimensionMismatch, InvalidScope, NonFiniteValue, ZeroVector
 from llmspell.vectors import claims, files, graph_files, rows, writing
 from llmspell.vectors.connections import Connections
 from llmspell.vectors.indexes import Change, Indexes
@@ -27,7 +28,8 @@ from llmspell.vectors.writing import as_json
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmspell.vectors.records import Found, Place, Query, Recorded, Stored
+    from llmspell.vectors.records import Found, Query, Recorded, Stored
+    from llmspell.vectors.searching import Answer
 
 T = TypeVar("T")
 _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
@@ -161,13 +163,13 @@ class Collection:
                 writing.begin(connection, scope, make=True, settings=as_json(settings) if settings else None)
             return known is None
 
-    def dimensions(self, scope: str) -> int:
-        """Return the dimensions of a scope, or of a new one."""
+    def dimensions(self, scope: str, *, unknown: int | None = None) -> int:
+        """Return the dimensions of a scope; of one that is not there, `unknown`, else those of a new one."""
         with self._connections.read() as connection:
-            return self._dimensions(rows.place(connection, scope))
-
-    def _dimensions(self, place: Place | None) -> int:
-        return self.recorded.dimensions if place is None else self._indexes.settings_of(place)[0]
+            place = rows.place(connection, scope)
+        if place is not None:
+            return self._indexes.settings_of(place)[0]
+        return self.recorded.dimensions if unknown is None else unknown
 
     def _check_scope(self, scope: str) -> None:
         if self._only not in (None, scope):
@@ -179,7 +181,7 @@ class Collection:
     def put(self, scope: str, entries: Sequence[Stored], *, claim: str | None = None) -> None:
         """Store documents, all or none; one with a known id replaces the old one. claim: the reservation they use.
 
-        Raises DimensionMismatch.
+        Raises DimensionMismatch, NonFiniteValue, ZeroVector.
         """
         self._check_scope(scope)
         dimensions = self.dimensions(scope)
@@ -189,7 +191,15 @@ class Collection:
                     f"the collection {self.name!r} has vectors of {dimensions} dimensions",
                     details={"expected": dimensions, "got": int(entry.vectors.shape[-1])},
                 )
+            self._check_values(entry)
         self._healing(scope, lambda: self._put(scope, entries, claim))
+
+    def _check_values(self, entry: Stored) -> None:
+        """Refuse vectors that no index takes: a stored row with one would keep its scope from being searched."""
+        if not np.isfinite(entry.vectors).all():
+            raise NonFiniteValue(f"a vector of {entry.id!r} holds a value that is not finite")
+        if self.recorded.metric == "cosine" and not entry.vectors.any(axis=1).all():
+            raise ZeroVector(f"a vector of {entry.id!r} is zero and has no direction to compare")
 
     def _put(self, scope: str, entries: Sequence[Stored], claim: str | None) -> None:
         with self._changing(scope, make=True) as (connection, change):
@@ -253,19 +263,24 @@ class Collection:
             writing.take_out(connection, change, "expires <= ?", [now])
             return due
 
-    def get(self, scope: str, ident: str) -> dict[str, Any] | None:
-        """Return a document with its whole text, or None."""
+    def get(self, scope: str, ident: str, *, vectors: bool = False) -> dict[str, Any] | None:
+        """Return a document with its whole text, and the vectors of its chunks if wanted; or None."""
         with self._connections.read() as connection:
             row = self._row(connection, scope, ident)
             if row is None:
                 return None
             parts = connection.execute(
-                "SELECT start, text FROM chunks WHERE document = ? ORDER BY position", (row[-1],)
+                "SELECT start, text, key FROM chunks WHERE document = ? ORDER BY position", (row[-1],)
             )
             pieces = parts.fetchall()
-        ends = [start for start, _ in pieces[1:]]
-        text = "".join(text[: end - start] for (start, text), end in zip(pieces, ends, strict=False))
-        return {**_described(row), "content": text + (pieces[-1][1] if pieces else "")}
+            found = _described(row)
+            if vectors:
+                keys = [key for _, _, key in pieces]
+                stored = rows.stored(connection, keys)
+                found["vectors"] = [stored[key] for key in keys]
+        ends = [start for start, _, _ in pieces[1:]]
+        text = "".join(text[: end - start] for (start, text, _), end in zip(pieces, ends, strict=False))
+        return {**found, "content": text + (pieces[-1][1] if pieces else "")}
 
     def _row(self, connection: sqlite3.Connection, scope: str, ident: str) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = connection.execute(
@@ -300,25 +315,38 @@ class Collection:
             writing.changed(connection, change, row[-1])
             return True
 
+    def change_metadata(self, scope: str, ident: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+        """Put `change(metadata)` in the place of a document's metadata, in one step; tell whether it is there."""
+        with self._changing(scope) as (connection, noted):
+            row = self._row(connection, scope, ident)
+            if row is None or noted is None:
+                return False
+            metadata = as_json(change(msgspec.json.decode(row[1])))
+            connection.execute("UPDATE documents SET metadata = ?, digest = x'' WHERE key = ?", (metadata, row[-1]))
+            writing.changed(connection, noted, row[-1])
+            return True
+
     def search(self, scope: str, query: Query) -> tuple[list[Found], bool, dict[int, Any]]:
         """Return what was found, best first, whether that is all, and the vectors of the hits by key."""
-        return self._healing(scope, lambda: self._search(scope, query))
+        return self.answer(scope, query)[:3]
 
-    def _search(self, scope: str, query: Query) -> tuple[list[Found], bool, dict[int, Any]]:
+    def answer(self, scope: str, query: Query) -> Answer:
+        """Return what `search` does, and how many vectors were compared."""
+        return self._healing(scope, lambda: self._answer(scope, query))
+
+    def _answer(self, scope: str, query: Query) -> Answer:
         for _ in range(_ATTEMPTS):
             removals = self._indexes.removals
             with self._connections.read() as connection:
-                found = self._search_once(connection, scope, query)
+                found = self._answer_once(connection, scope, query)
             if removals == self._indexes.removals:  # else a row that this state has may have left the index already
                 return found
         with self._connections.write() as connection:  # now nobody else writes
-            return self._search_once(connection, scope, query)
+            return self._answer_once(connection, scope, query)
 
-    def _search_once(
-        self, connection: sqlite3.Connection, scope: str, query: Query
-    ) -> tuple[list[Found], bool, dict[int, Any]]:
+    def _answer_once(self, connection: sqlite3.Connection, scope: str, query: Query) -> Answer:
         place = rows.place(connection, scope)
-        return ([], True, {}) if place is None else search(connection, self._indexes, place, query)
+        return ([], True, {}, 0) if place is None else search(connection, self._indexes, place, query)
 
     def holds(self, scope: str) -> bool:
         """Tell whether a scope was ever written here."""
@@ -342,9 +370,12 @@ class Collection:
 
     def _counts(self, connection: sqlite3.Connection, scope: int | None) -> dict[str, Any]:
         row = connection.execute(
-            "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0), count(DISTINCT scope), max(ingested)"
-            " FROM documents WHERE ?1 IS NULL OR scope = ?1",
-            (scope,),
+            "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0), count(DISTINCT scope), max(ingested),"
+            " coalesce(sum(tokens), 0), coalesce(sum(expires <= ?2), 0) FROM documents WHERE ?1 IS NULL OR scope = ?1",
+            (scope, time.time()),
+        ).fetchone()
+        changes = connection.execute(
+            "SELECT coalesce(sum(top + seq), 0) FROM scopes WHERE ?1 IS NULL OR id = ?1", (scope,)
         ).fetchone()
         return {
             "documents": row[0],
@@ -353,6 +384,11 @@ class Collection:
             "bytes": row[2],
             "scopes": row[3],
             "last_ingest_at": row[4],
+            "tokens": row[5],
+            "expired": row[6],
+            "generation": changes[0],
+            "removed": self._indexes.removed,
+            "build_ms": self._worker.build_ms,
             "memory_bytes": self._indexes.memory_bytes,
         }
 
@@ -383,6 +419,10 @@ class Collection:
             connection.execute(statement, (probe, probe_hash))
             kept = connection.execute("SELECT probe, probe_hash FROM meta").fetchone()
         self._connections.recorded = msgspec.structs.replace(self.recorded, probe=kept[0], probe_hash=kept[1])
+
+    def compact(self, scope: str | None = None) -> dict[str, int]:
+        """Free what removed vectors still hold in the loaded index of a scope, or of all."""
+        return self._indexes.compact(scope)
 
     def save(self) -> int:
         """Remove what expired and put everything on the disk, graphs too; return the bytes of the graphs."""

@@ -186,6 +186,21 @@ class Indexes:
         with self._table:
             return self._bytes()
 
+    @property
+    def removed(self) -> int:
+        """Removed vectors that loaded indexes still hold a slot of."""
+        return sum(int(live.index.stats()["removed"]) for _, live in self.loaded())
+
+    def compact(self, scope: str | None) -> dict[str, int]:
+        """Free what removed vectors hold, in one scope or all that are loaded; return counts."""
+        total = {"removed": 0, "relinked": 0, "bytes_freed": 0}
+        for _, live in self.loaded():
+            if scope is None or live.name == scope:
+                with live.lock:
+                    for what, amount in live.index.compact().items():
+                        total[what] += amount
+        return total
+
     def _from_rows(self, connection: sqlite3.Connection, place: Place) -> Live:
         live = Live(place.name, self.make(place, graph=False), 0, place.seq, None)
         self.catch_up(connection, live, place)

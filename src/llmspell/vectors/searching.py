@@ -44,10 +44,11 @@ class Narrow(NamedTuple):
     allow: NDArray[np.int64] | None = None
 
 
-def search(
-    connection: sqlite3.Connection, indexes: Indexes, place: Place, query: Query
-) -> tuple[list[Found], bool, dict[int, NDArray[np.float32]]]:
-    """Return what was found, best first, whether that is all that passes, and the vectors of the hits by key."""
+Answer = tuple[list[Found], bool, dict[int, Any], int]
+
+
+def search(connection: sqlite3.Connection, indexes: Indexes, place: Place, query: Query) -> Answer:
+    """Return what was found, best first, whether that is all that passes, vectors by key, and vectors compared."""
     return _Search(connection, indexes, place, query).run()
 
 
@@ -61,17 +62,18 @@ class _Search:
         self._live: Live | None = None
         self._view: tuple[Any, Columns | None] = (None, None)
         self._distances: dict[int, float] = {}
+        self._visited = 0
 
-    def run(self) -> tuple[list[Found], bool, dict[int, NDArray[np.float32]]]:
+    def run(self) -> Answer:
         query, arms, complete = self._query, {}, True
         depth = min(max(query.k, query.candidates), _MAX_K)
         if query.vector is not None:
             self._live = self._indexes.of(self._connection, self._place)
             if not len(self._live.index):
-                return [], True, {}
+                return [], True, {}, self._visited
         narrow = self._narrowed()
         if narrow.allow is not None and not len(narrow.allow):
-            return [], True, {}
+            return [], True, {}, self._visited
         if self._live is not None:
             arms["vector"], complete = self._by_vector(depth, narrow)
         words = lexical.terms(query.words) if query.words is not None else []
@@ -88,7 +90,7 @@ class _Search:
         fused = _fused(arms, query)
         found = self._found(fused, arms)
         vectors = rows.stored(self._connection, [hit.key for hit in found]) if query.vectors and self._live else {}
-        return found, complete and len(fused) <= query.k, vectors
+        return found, complete and len(fused) <= query.k, vectors, self._visited
 
     def _expiring(self) -> bool:
         """Tell whether something in the scope expired and was not swept yet."""
@@ -168,7 +170,7 @@ class _Search:
         hits = index.search(
             query.vector,
             depth,
-            ef=query.ef or self._indexes.settings_of(self._place)[1].ef_search,
+            ef=self._indexes.settings_of(self._place)[1].ef_search if query.ef is None else query.ef,
             filter=narrow.filter,
             allow=narrow.allow,
             threshold=least,
@@ -177,6 +179,7 @@ class _Search:
         return self._taken(hits), self._scores(hits), hits.exhausted
 
     def _taken(self, hits: Any) -> list[int]:
+        self._visited += hits.visited
         keys: list[int] = hits.keys.tolist()
         self._distances.update(zip(keys, hits.distances.tolist(), strict=True))
         return keys

@@ -35,7 +35,7 @@ class Sweeper:
             try:
                 sweep()
             except LLMSpellError as error:  # a busy file or a full disk: the next round comes
-                getLogger(__name__).warning("expired documents stay for now: %s", error.message)
+                getLogger(__name__).warning("expired documents stay to the next round: %s", error.message)
             del sweep
 
     def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from logging import getLogger
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ class Worker:
         self._failed: set[int] = set()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self.build_ms = 0.0  # time spent building
+        self._written = 0
         self._lock = threading.Lock()  # protects the jobs and the thread
         indexes.on_load = self.consider
 
@@ -80,8 +83,13 @@ class Worker:
         live = self._indexes.get(number)
         if live is not None and not live.is_graph:
             with _building:
+                began = time.monotonic()
                 self.build(number)
-        self._indexes.save(number, sync=self._sync)
+                self.build_ms += (time.monotonic() - began) * 1000
+        self._save(number)
+
+    def _save(self, number: int) -> None:
+        self._written += self._indexes.save(number, sync=self._sync)
 
     def build(self, number: int) -> None:
         """Build the graph of a scope from its rows and put it in use; searches and writes go on meanwhile."""
@@ -105,6 +113,7 @@ class Worker:
 
     def persist(self) -> int:
         """Build what is missing, wait for what is running, and save all graphs; return the bytes written."""
+        before = self._written
         with self._connections.read() as connection:
             statement = "SELECT scope FROM vectors GROUP BY scope HAVING count(*) > ?"
             large = [row[0] for row in connection.execute(statement, (self._indexes.settings.exact_below,))]
@@ -115,7 +124,9 @@ class Worker:
         for number in large:
             self.consider(number)
         self.settle()
-        return sum(self._indexes.save(number, sync=self._sync) for number, _ in self._indexes.loaded())
+        for number, _ in self._indexes.loaded():
+            self._save(number)
+        return self._written - before
 
     def settle(self) -> None:
         """Wait for what is running."""
@@ -130,4 +141,4 @@ class Worker:
         self.settle()
         for number, live in self._indexes.loaded() if save else ():
             if live.unsaved > _SAVE_AT_END:
-                self._indexes.save(number, sync=self._sync)
+                self._save(number)

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from llmspell.errors import CorruptData, DimensionMismatch, InvalidArgument
+from llmspell.errors import CorruptData, DimensionMismatch, InvalidArgument, NonFiniteValue, ZeroVector
 from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, compile_filter
 
 DIM = 16
@@ -208,6 +208,14 @@ def test_a_failed_put_leaves_nothing(made):
             ],
         )
     assert [row["id"] for row in made.documents("global", limit=9)] == ["a"]
+
+
+@pytest.mark.parametrize(("row", "error"), [([float("nan")] * DIM, NonFiniteValue), ([0.0] * DIM, ZeroVector)])
+def test_a_vector_that_no_index_takes_is_not_stored(made, row, error):
+    made.put("global", [entry("a", ["kept"])])
+    with pytest.raises(error):
+        made.put("global", [entry("b"), entry("c", ["x"], [row])])
+    assert ids(made.search("global", Query(k=9, vector=vector(1)))) == ["a"]
 
 
 def test_lost_word_tables_are_rebuilt_from_the_rows(made):
