@@ -11,7 +11,14 @@ from strict_services import DIALECTS, KEY, StrictService, vector
 from llmspell.app import App
 from llmspell.config import load
 from llmspell.embedders._source import PROBE
-from llmspell.errors import ConfigurationError, DimensionMismatch, EmbedderMismatch, InvalidArgument, NetworkError
+from llmspell.errors import (
+    ConfigurationError,
+    DimensionMismatch,
+    EmbedderMismatch,
+    InvalidArgument,
+    NetworkError,
+    ProviderError,
+)
 
 REMOTE = sorted(DIALECTS)
 VARIABLES = {name: f"{name.upper()}_API_KEY" for name in REMOTE}
@@ -47,6 +54,7 @@ async def start(tmp_path):
         environ = {"LLMSPELL_EMBEDDING_API_KEY": KEY} if environ is None else environ
         config = load(sets=[*given, *sets], environ=environ, cwd=tmp_path, home=tmp_path / home).config
         apps.append(App(config, home=tmp_path / home, cwd=tmp_path, environ=environ))
+        begin.app = apps[-1]
         return apps[-1].rag
 
     yield begin
@@ -301,3 +309,31 @@ async def test_many_calls_at_once_share_ten_requests(openai, start):
     openai.hold.set()
     await asyncio.gather(*tasks)
     assert openai.most_open == 10
+
+
+async def test_a_collection_is_embedded_anew_with_another_embedder(openai, start):
+    rag = start(openai, "rag.embedding.default_provider=builtin")
+    await rag.ingest([{"id": "fox", "content": "the red fox"}, {"id": "dog", "content": "a lazy dog"}])
+    await rag.ingest({"id": "own", "content": "of the tenant"}, tenant_id="t")
+    far = start(openai)
+    done = await far.reindex(embedder="openai")
+    assert (done["embedder"], done["dimensions"], done["vectors"]) == ("openai", 1536, 3)
+    assert done["embedding_cost_usd"] > 0
+    assert (await far.search("a lazy dog", mode="vector")).results[0].id == "dog"
+    assert [item.id for item in (await far.search("tenant", tenant_id="t")).results] == ["own"]
+
+
+async def test_a_tenant_pays_for_what_a_service_embedded_for_it(openai, start):
+    rag = start(openai, "tenancy.enabled=true", "rag.embedding.max_retries=0")
+    tenants = start.app.tenants
+    tenants.create("acme")
+    await rag.embed(["one", "two"], scope="tenant:acme")
+    assert tenants.usage("acme").embedding_tokens == 14
+    assert tenants.usage("acme").embedding_cost_cents == pytest.approx(0.0, abs=0.001)
+    await rag.embed(["one"], scope="tenant:acme")
+    await rag.ingest("one", tenant_id="acme")
+    assert tenants.usage("acme").embedding_tokens == 14, "all of it was kept"
+    openai.faults.extend([None, (500, {})])
+    with pytest.raises(ProviderError):
+        await rag.embed([f"text {number}" for number in range(40)], scope="tenant:acme")
+    assert tenants.usage("acme").embedding_tokens > 14, "what was embedded before the failure costs too"

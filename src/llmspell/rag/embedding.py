@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmspell import config as configuration
-    from llmspell.embedders._base import Services
+    from llmspell.embedders._base import Services, Spent
     from llmspell.embedders._source import Probe, Run
     from llmspell.vectors.collection import Collection
 
@@ -151,11 +151,19 @@ class Embedding:
         query: bool = False,
         cache: bool = True,
         scope: str = "global",
+        spent: Spent | None = None,
     ) -> NDArray[Any]:
-        """Return float32 of shape (n, dim). query: the texts are questions. scope: whose cached vectors may serve."""
+        """Return float32 of shape (n, dim).
+
+        query: the texts are questions. scope: whose cached vectors may serve. spent: what it cost is added to it.
+        """
         self._check_enabled()
-        source = self.embedder(embedder, model, dimensions)
-        return await source.run(scope, query=query, cache=cache).embed(texts)
+        run = self.embedder(embedder, model, dimensions).run(scope, query=query, cache=cache)
+        try:
+            return await run.embed(texts)
+        finally:
+            if spent is not None:
+                spent.add(run.spent)
 
     def list_providers(self) -> list[dict[str, Any]]:
         """Return the embedders: name, available, dimensions, models."""

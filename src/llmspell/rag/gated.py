@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from llmspell._core import count_tokens
+from llmspell.embedders._base import Spent
 from llmspell.rag.embedding import Embedding
 from llmspell.security.decisions import tenant_of
 from llmspell.security.policies import denied
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmspell import config as configuration
-    from llmspell.embedders._base import Services, Spent
+    from llmspell.embedders._base import Services
     from llmspell.rag.place import Place
     from llmspell.tenancy import Gate, Reservation
 
@@ -113,5 +113,13 @@ class Gated(Embedding):
             return await super().embed(texts, scope=own, **options)
         self._gate.enter("search", own, "")
         tokens = sum(count_tokens(text) for text in texts)
-        with self._gate.reserve(own, {"embedding_tokens": tokens}) or nullcontext():
-            return await super().embed(texts, scope=own, **options)
+        held, spent = self._gate.reserve(own, {"embedding_tokens": tokens}), Spent()
+        try:
+            return await super().embed(texts, scope=own, spent=spent, **options)
+        finally:
+            if held is not None:
+                held.settle(
+                    embeddings_generated=spent.embedded,
+                    embedding_tokens=spent.tokens,
+                    cost_micros=round(spent.cost_usd * 1e6),
+                )

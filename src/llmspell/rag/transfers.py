@@ -161,8 +161,7 @@ class Transfers(SessionCollections):
         old, began = self._existing(name), time.monotonic()
         wanted, known = Wanted(embedder, model, dimensions), old.recorded
         source = self.embedder(*(Wanted(known.embedder, known.model, known.dimensions) if wanted == ANY else wanted))
-        if not source.dim:
-            await source.probe()
+        await source.prepare()
         recorded = Recorded(
             embedder=source.name,
             model=source.model,
@@ -180,7 +179,7 @@ class Transfers(SessionCollections):
             index=index_settings(storage.hnsw),
         )
         try:
-            run = source.run(name)
+            run = source.run(name, cache=False)  # texts of all tenants go through it
             await offload(fresh.drop, name)
             counts = await self._copied(name, fresh, recorded, run)
             await offload(self._catalog.take, name, fresh)
