@@ -1,4 +1,5 @@
 VENV ?= .venv
+FUZZ_SECONDS ?= 60
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 BIN = PATH="$(abspath $(VENV)/bin):$$PATH"
@@ -7,7 +8,7 @@ CORE = -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLMSPELL_PYTHON=OFF -DL
 EXTRA = $(PY) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]], sep=chr(10))"
 SOURCES = pyproject.toml CMakeLists.txt $(shell find src -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
-.PHONY: demo test check bench core-test guard-test docs dev clean help
+.PHONY: demo test check bench core-test guard-test fuzz docs dev clean help
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -37,6 +38,14 @@ core-test-%: $(VENV)/.tools
 	$(CMAKE) -B build/core-$* $(CORE) -DLLMSPELL_SANITIZE=$(filter-out plain,$*)
 	$(CMAKE) --build build/core-$*
 	$(CMAKE) -E chdir build/core-$* ctest --output-on-failure $(if $(filter thread,$*),-L threads)
+
+fuzz: $(VENV)/.tools $(VENV)/.installed ## hostile bytes to everything that reads them, FUZZ_SECONDS=60 for each target
+	$(CMAKE) -B build/core-fuzz $(CORE) -DLLMSPELL_SANITIZE=address -DLLMSPELL_FUZZ=ON
+	$(CMAKE) --build build/core-fuzz
+	for target in open import_hnswlib cut; do \
+	    build/core-fuzz/tests/core/fuzz/fuzz_$$target --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
+	$(PY) tests/core/fuzz/fuzz_codec.py --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/.installed ## write the generated reference pages
 	$(PY) docs/generate.py

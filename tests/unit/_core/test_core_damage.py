@@ -38,6 +38,12 @@ def test_a_pipe_is_refused_at_once(tmp_path):
             read(tmp_path / "pipe")
 
 
+def test_bytes_that_are_no_encoded_value_are_refused_at_a_place():
+    done = child(HERE.parents[1] / "core" / "fuzz" / "fuzz_codec.py", "--runs", "20000", "--seed", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "20000 executions" in done.stdout
+
+
 CHOSEN_KEYS = """
 import numpy as np
 from llmspell._core import VectorIndex
