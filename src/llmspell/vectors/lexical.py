@@ -63,6 +63,21 @@ def drop(connection: sqlite3.Connection, scope: int) -> None:
     connection.execute(f"DROP TABLE IF EXISTS {table(scope)}")
 
 
+def count(connection: sqlite3.Connection, scope: int) -> int:
+    """Return how many texts a scope has, as FTS5 itself notes it: counting the rows would take longer than a search.
+
+    Source: the record of averages in sqlite.org/src, ext/fts5/fts5_index.c; a varint, seven bits to a byte.
+    """
+    statement = f"SELECT block FROM {table(scope)}_data WHERE id = 1"  # noqa: S608 - the name is made of a number
+    row = connection.execute(statement).fetchone()
+    total = 0
+    for byte in row[0] if row is not None else b"":
+        total = total << 7 | byte & 0x7F
+        if byte < 0x80:
+            break
+    return total
+
+
 def add(connection: sqlite3.Connection, scope: int, rows: Sequence[tuple[int, str]]) -> None:
     """Index (key, text) rows."""
     connection.executemany(

@@ -190,7 +190,7 @@ class _Search:
 
     def _by_words(self, words: list[str], depth: int, narrow: Narrow) -> dict[int, float]:
         connection, scope = self._connection, self._place.number
-        total = rows.count(connection, scope)
+        total = lexical.count(connection, scope)
         if narrow.filter is not None:
             tried = lexical.search(connection, scope, words, limit=_MOST_TRIED, allow=None, total=total)
             kept = self._passing(tried, depth)
