@@ -1,7 +1,8 @@
 """`AuditLog`: what was decided and changed, one JSON line per event, each with the hash of the one before.
 
     <folder>/2026-01-31.jsonl   the events of a day; the last member of a line is its hash
-    <folder>/head               where the chain begins and ends: number, hash, file and its size
+    <folder>/head               where the chain begins and ends: numbers, hashes, file and its size; mapped, two
+                                copies with checksums, written in turn, so that a kill spoils one at most
 
 Any number of threads and processes append; a lock on `head` gives their lines one order. A line is written by one
 call, so a killed process leaves whole lines. `verify` finds a changed, missing, moved or added line, also at both ends.
@@ -12,15 +13,17 @@ recomputes it. Source of the construction: Schneier and Kelsey 1999, "Secure aud
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from struct import Struct
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
+from blake3 import blake3
 
 from llmspell.base.clock import rfc3339
 from llmspell.base.files import os_error
@@ -30,10 +33,13 @@ HEAD = "head"
 DAY_SECONDS = 86_400
 LIGHT = frozenset(("AccessGranted", "RateLimitExceeded"))
 """Events that outlive the process but are not waited for at the disk; every other one is."""
-_HEAD_SIZE = 512
+_FORM = Struct("<8sQQQQ32s32s16s")
+_SLOT = _FORM.size + 4
+_HEAD_SIZE = 2 * _SLOT
+_MAGIC = b"LSAUDIT1"
 _HASH = 64
 _TAIL = len(b',"hash":""}') + _HASH
-_ZERO = "0" * _HASH
+_ZERO = bytes(_HASH // 2)
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,19 +56,25 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: str | None = None
     reason: str | None = None
     correlation_id: str | None = None
-    prev: str = _ZERO
+    prev: str = _ZERO.hex()
     hash: str = ""
 
 
-class _Head(msgspec.Struct):
-    """first, prev: number of the oldest event kept and the hash before it. seq, hash: of the newest."""
+class _Head(NamedTuple):
+    """first, prev: number of the oldest event kept and the hash before it. seq, hash: of the newest; file, its size."""
 
+    turn: int = 0
     first: int = 1
-    prev: str = _ZERO
     seq: int = 0
-    hash: str = _ZERO
-    file: str = ""
     size: int = 0
+    prev: bytes = _ZERO
+    hash: bytes = _ZERO
+    file: str = ""
+
+    def packed(self) -> bytes:
+        """Return its bytes."""
+        data = _FORM.pack(_MAGIC, *self[:-1], self.file.encode())
+        return data + crc32(data).to_bytes(4, "little")
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -81,7 +93,9 @@ class AuditLog:
         self.folder = folder
         self._retention = retention_days
         self._lock = threading.Lock()  # protects the descriptors and _head
-        self._head_fd = self._fd = -1
+        self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._lock_fd = -1
         self._open_name = ""
         self._head = _Head()
         self._raw = b""
@@ -92,70 +106,55 @@ class AuditLog:
         Denials and changes are on the disk at return, grants outlive the process. Raises StorageFull, StorageFailure.
         """
         with self._lock:
-            with self._locked():
+            if self._map is None:
+                self._open()
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            try:
                 now = time.time()
                 self._settle(now)
                 head = self._head
-                record = AuditEvent(seq=head.seq + 1, time=rfc3339(now), event=event, prev=head.hash, **facts)  # type: ignore[arg-type]  # texts
+                record = AuditEvent(seq=head.seq + 1, time=rfc3339(now), event=event, prev=head.hash.hex(), **facts)  # type: ignore[arg-type]  # texts
                 body = msgspec.json.encode(record)
                 found = _hash(body)
-                line = body[:-1] + b',"hash":"' + found.encode() + b'"}\n'
+                line = body[:-1] + b',"hash":"' + found.hex().encode() + b'"}\n'
                 _write(self._fd, line, self.folder)
-                head.seq, head.hash, head.size = record.seq, found, head.size + len(line)
-                self._keep_head()
+                self._keep(_Head(head.turn, head.first, record.seq, head.size + len(line), head.prev, found, head.file))
+            finally:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
             if event not in LIGHT:
                 os.fdatasync(self._fd)
         return record.seq
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if self._head_fd < 0:
-            self._open()
-        fcntl.flock(self._head_fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._head_fd, fcntl.LOCK_UN)
-
     def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._head_fd = os.open(self.folder / HEAD, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock_fd = os.open(self.folder / HEAD, os.O_RDWR | os.O_CREAT, 0o600)
+            if os.fstat(self._lock_fd).st_size < _HEAD_SIZE:
+                os.ftruncate(self._lock_fd, _HEAD_SIZE)
+            self._map = mmap.mmap(self._lock_fd, _HEAD_SIZE)
         except OSError as error:
             raise os_error(error, str(self.folder)) from error
 
     def _settle(self, now: float) -> None:
         """Take what other processes wrote, and the file of today."""
-        same = self._fd >= 0 and os.pread(self._head_fd, _HEAD_SIZE, 0) == self._raw
+        assert self._map is not None
+        same = self._fd >= 0 and self._map[:] == self._raw
         if not same or os.fstat(self._fd).st_size != self._head.size:
             self._reload()
         today = f"{rfc3339(now)[:10]}.jsonl"
         if today > self._head.file:
             self._begin(today, now)
-        elif self._open_name != self._head.file:
-            self._take(self._head.file)
 
     def _reload(self) -> None:
-        self._head = self._read_head()
-        self._raw = os.pread(self._head_fd, _HEAD_SIZE, 0)
+        assert self._map is not None
+        self._raw = self._map[:]
+        self._head = _read_head(self.folder, self._raw)
         if not self._head.file:
             return
         self._take(self._head.file)
         size = os.fstat(self._fd).st_size
         if size > self._head.size:
             self._recover(size)
-
-    def _read_head(self) -> _Head:
-        data = os.pread(self._head_fd, _HEAD_SIZE, 0).strip(b"\0 \n")
-        if not data:
-            return _Head()
-        try:
-            return msgspec.json.decode(data, type=_Head)
-        except msgspec.DecodeError as error:
-            raise CorruptData(
-                f"{self.folder / HEAD} is damaged: move the folder away to begin a new audit trail",
-                details={"path": str(self.folder / HEAD), "section": "head", "offset": 0},
-            ) from error
 
     def _recover(self, size: int) -> None:
         """Take in the lines written after `head` by a process that was killed in between; cut a torn last one."""
@@ -164,20 +163,22 @@ class AuditLog:
         whole, _, torn = data.rpartition(b"\n")
         for line in whole.split(b"\n") if whole else ():
             record = _parsed(line)
-            if record is None or record.prev != head.hash:
+            if record is None or record.prev != head.hash.hex():
                 break  # an edit: verify will name it
-            head.seq, head.hash, head.size = record.seq, record.hash, head.size + len(line) + 1
+            head = head._replace(seq=record.seq, hash=bytes.fromhex(record.hash), size=head.size + len(line) + 1)
         if torn and head.size + len(torn) == size:
             path = self.folder / f"{head.file}.torn-{time.time_ns()}"
+            path.touch(mode=0o600)
             path.write_bytes(torn)
-            path.chmod(0o600)
             os.ftruncate(self._fd, head.size)
-        head.size = os.fstat(self._fd).st_size
-        self._keep_head()
+        self._keep(head._replace(size=os.fstat(self._fd).st_size))
 
-    def _keep_head(self) -> None:
-        self._raw = msgspec.json.encode(self._head).ljust(_HEAD_SIZE)
-        os.pwrite(self._head_fd, self._raw, 0)
+    def _keep(self, head: _Head) -> None:
+        assert self._map is not None
+        self._head = head = head._replace(turn=head.turn + 1)
+        start = head.turn % 2 * _SLOT
+        self._map[start : start + _SLOT] = head.packed()
+        self._raw = self._map[:]
 
     def _take(self, name: str) -> None:
         if name == self._open_name and self._fd >= 0:
@@ -193,16 +194,14 @@ class AuditLog:
     def _begin(self, name: str, now: float) -> None:
         """Start the file of a day, after those beyond the retention are gone."""
         self._take(name)
-        self._head.file, self._head.size = name, 0
+        head = self._head._replace(file=name, size=0)
         oldest = f"{rfc3339(now - self._retention * DAY_SECONDS)[:10]}.jsonl"
-        doomed = [path for path in self._files() if path.name < oldest]
-        for path in doomed:
-            last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
-            record = _parsed(last)
+        for path in [path for path in self._files() if path.name < oldest]:
+            record = _parsed(path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2])
             if record is not None:
-                self._head.first, self._head.prev = record.seq + 1, record.hash
+                head = head._replace(first=record.seq + 1, prev=bytes.fromhex(record.hash))
             path.unlink()
-        self._keep_head()
+        self._keep(head)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("????-??-??.jsonl"))
@@ -245,10 +244,17 @@ class AuditLog:
         if not (self.folder / HEAD).exists():
             left = self._files()
             return AuditReport(not left, 0, f"{HEAD} is missing beside {left[0].name}" if left else None)
-        with self._lock, self._locked():
-            head = self._read_head()
-            files = self._files()
-        number, before, count = head.first, head.prev, 0
+        with self._lock:
+            if self._map is None:
+                self._open()
+            assert self._map is not None
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            try:
+                head = _read_head(self.folder, self._map[:])
+                files = self._files()
+            finally:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+        number, before, count = head.first, head.prev.hex(), 0
         for path in files:
             data = path.read_bytes()
             for line in data[: head.size if path.name == head.file else None].removesuffix(b"\n").split(b"\n"):
@@ -258,24 +264,40 @@ class AuditLog:
                 if line:
                     record = msgspec.json.decode(line, type=AuditEvent)
                     number, before, count = number + 1, record.hash, count + 1
-        if (number - 1, before) != (head.seq, head.hash):
+        if (number - 1, before) != (head.seq, head.hash.hex()):
             return AuditReport(False, count, f"the trail ends at {number - 1}, not at {head.seq}", number)
         return AuditReport(True, count)
 
     def close(self) -> None:
         """Close the files. Safe to call twice."""
         with self._lock:
-            for fd in (self._fd, self._head_fd):
+            for fd in (self._fd, self._lock_fd):
                 if fd >= 0:
                     os.close(fd)
-            self._fd = self._head_fd = -1
+            if self._map is not None:
+                self._map.close()
+            self._fd = self._lock_fd = -1
+            self._map = None
             self._open_name = ""
 
 
-def _hash(body: bytes) -> str:
-    from blake3 import blake3
+def _read_head(folder: Path, data: bytes) -> _Head:
+    slots = [data[start : start + _SLOT] for start in (0, _SLOT)]
+    whole = [slot[:-4] for slot in slots if crc32(slot[:-4]).to_bytes(4, "little") == slot[-4:]]
+    heads = [_FORM.unpack(slot)[1:] for slot in whole if slot.startswith(_MAGIC)]
+    if not heads and not data.strip(b"\0"):
+        return _Head()
+    if not heads:
+        raise CorruptData(
+            f"{folder / HEAD} is damaged: move the folder away to begin a new audit trail",
+            details={"path": str(folder / HEAD), "section": "head", "offset": 0},
+        )
+    *fields, file = max(heads)
+    return _Head._make([*fields, file.rstrip(b"\0").decode("ascii", "replace")])
 
-    return blake3(body).hexdigest()
+
+def _hash(body: bytes) -> bytes:
+    return blake3(body).digest()
 
 
 def _write(fd: int, line: bytes, path: Path) -> None:
@@ -290,7 +312,7 @@ def _write(fd: int, line: bytes, path: Path) -> None:
 
 def _parsed(line: bytes) -> AuditEvent | None:
     """Return the event of a line whose hash is right, else None."""
-    if len(line) <= _TAIL or line[-2 - _HASH : -2] != _hash(line[:-_TAIL] + b"}").encode():
+    if len(line) <= _TAIL or line[-2 - _HASH : -2] != _hash(line[:-_TAIL] + b"}").hex().encode():
         return None
     try:
         return msgspec.json.decode(line, type=AuditEvent)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmspell.base.sqlitefile import BUSY_SECONDS, create, translated
+from llmspell.base.sqlitefile import BUSY_SECONDS, create, storage_error, translated
 from llmspell.errors import ComponentError, VersionMismatch
 
 FORMAT = 1
@@ -99,8 +99,11 @@ class Store:
 
     def version(self) -> int:
         """Return a number that changes when another process writes."""
-        with self.reading() as connection:
-            found: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        with self._lock:  # asked for at every operation: without the general way of reading it takes half the time
+            try:
+                found: int = (self._connection or self._open()).execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error as error:
+                raise storage_error(error, str(self.path)) from error
         return found
 
     def close(self) -> None:

@@ -381,3 +381,39 @@ async def test_the_trail_tells_who_did_what_and_verifies(app):
     ]
     assert app.access.verify().ok
     assert json.loads((next((app.home / "tenancy/audit").glob("*.jsonl"))).read_bytes().splitlines()[0])["seq"] == 1
+
+
+async def test_files_of_documents_are_written_and_read_within_the_tenant(app, tmp_path):
+    alice, bob = as_caller(app, ALICE), as_caller(app, BOB)
+    await alice.ingest(docs(4), collection="c")
+    assert (await alice.export(tmp_path / "a.jsonl", collection="c"))["documents"] == 4
+    for place in ({"tenant_id": "acme"}, {"tenant_id": "ghost"}):
+        with pytest.raises(AccessDenied):
+            await bob.export(tmp_path / "b.jsonl", collection="c", **place)
+    with pytest.raises(AccessDenied):  # the file names the scope that it came from
+        await bob.import_documents(tmp_path / "a.jsonl")
+    app.tenants.update("beta", limits={"max_documents": 3})
+    with pytest.raises(QuotaExceeded):
+        await bob.import_documents(tmp_path / "a.jsonl", tenant_id="beta")
+    assert app.tenants.usage("beta").document_count == 0
+    app.tenants.update("beta", limits={"max_documents": 4})
+    assert (await bob.import_documents(tmp_path / "a.jsonl", tenant_id="beta"))["documents"] == 4
+    used = app.tenants.usage("beta")
+    assert (used.document_count, used.reserved) == (4, {})
+    with pytest.raises(AccessDenied):
+        await bob.reindex("c")
+
+
+async def test_a_session_moves_to_its_own_tenant_within_the_limits(app):
+    alice = as_caller(app, ALICE)
+    await alice.ingest(docs(4), session_id="s")
+    with pytest.raises(AccessDenied):
+        await alice.migrate_session_to_tenant("s", "beta")
+    app.tenants.update("acme", limits={"max_documents": 7})
+    with pytest.raises(QuotaExceeded):  # until they are moved, they are there twice
+        await alice.migrate_session_to_tenant("s", "acme")
+    assert len(alice.list_documents(session_id="s")) == 4
+    app.tenants.update("acme", limits={"max_documents": 8})
+    assert await alice.migrate_session_to_tenant("s", "acme") == 4
+    assert (len(alice.list_documents(session_id="s")), len(alice.list_documents())) == (0, 4)
+    assert app.tenants.usage("acme").document_count == 4

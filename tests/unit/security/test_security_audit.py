@@ -68,7 +68,7 @@ def rehashed(lines):
     from llmspell.security.audit import _TAIL, _hash
 
     body = lines[1][: -_TAIL - 1].replace(b"p1", b"p9") + b"}"
-    return [lines[0], body[:-1] + b',"hash":"' + _hash(body).encode() + b'"}\n', *lines[2:]]
+    return [lines[0], body[:-1] + b',"hash":"' + _hash(body).hex().encode() + b'"}\n', *lines[2:]]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_missing_head_is_found(log):
     fill(log)
     (log.folder / "head").unlink()
     assert not log.verify().ok
-    (log.folder / "head").write_bytes(b"{nonsense")
+    (log.folder / "head").write_bytes(b"nonsense" * 40)
     with pytest.raises(CorruptData):
         AuditLog(log.folder).append("AccessDenied")
 
@@ -210,3 +210,17 @@ def test_changes_of_policies_are_written(log):
         ("tenant", "policy removed"),
         ("tenant", "policy added"),
     ]
+
+
+def test_a_head_spoiled_in_the_middle_of_a_write_costs_nothing(log):
+    fill(log)
+    log.close()
+    head = (log.folder / "head").read_bytes()
+    half = len(head) // 2
+    for start in (0, half):
+        spoiled = bytearray(head)
+        spoiled[start + 40 : start + 60] = b"x" * 20
+        (log.folder / "head").write_bytes(spoiled)
+        log.append("AccessDenied", principal="next")
+        assert log.verify().ok
+        log.close()
