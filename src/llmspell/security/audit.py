@@ -17,6 +17,7 @@ import mmap
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ LIGHT = frozenset(("AccessGranted", "RateLimitExceeded"))
 """Events that outlive the process but are not waited for at the disk; every other one is."""
 _FORM = Struct("<8sQQQQ32s32s16s")
 _SLOT = _FORM.size + 4
-_HEAD_SIZE = 2 * _SLOT
+_HEAD_SIZE = 2 * _SLOT + 1  # the last byte tells that a line is being written
 _MAGIC = b"LSAUDIT1"
 _HASH = 64
 _TAIL = len(b',"hash":""}') + _HASH
@@ -100,30 +101,43 @@ class AuditLog:
         self._head = _Head()
         self._raw = b""
 
-    def append(self, event: str, **facts: str | None) -> int:
-        """Write one event and return its number. facts: the other fields of AuditEvent; None leaves one out.
+    def append(self, event: str, **facts: str | None) -> None:
+        """Write one event. facts: the other fields of AuditEvent; None leaves one out.
 
         Denials and changes are on the disk at return, grants outlive the process. Raises StorageFull, StorageFailure.
         """
+        self.append_frame(self.frame(event, facts), synced=event not in LIGHT)
+
+    @staticmethod
+    def frame(event: str, facts: Mapping[str, str | None]) -> bytes:
+        """Return the members of an event that do not change when it happens again, as its line has them."""
+        record = AuditEvent(seq=0, time="", event=event, **facts)  # type: ignore[arg-type]  # texts
+        return msgspec.json.encode(record)[len(b'{"seq":0,"time":"",') : -1]
+
+    def append_frame(self, members: bytes, *, synced: bool) -> None:
+        """Write one event given as `frame` makes it; synced: on the disk at return."""
         with self._lock:
             if self._map is None:
                 self._open()
+            assert self._map is not None
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
-                now = time.time()
-                self._settle(now)
-                head = self._head
-                record = AuditEvent(seq=head.seq + 1, time=rfc3339(now), event=event, prev=head.hash.hex(), **facts)  # type: ignore[arg-type]  # texts
-                body = msgspec.json.encode(record)
-                found = _hash(body)
-                line = body[:-1] + b',"hash":"' + found.hex().encode() + b'"}\n'
+                text = rfc3339()
+                self._settle(text)
+                _, first, seq, size, prev, newest, file = head = self._head
+                body = b'{"seq":%d,"time":"%s",%s,"prev":"%s"}' % (
+                    seq + 1, text.encode(), members, newest.hex().encode(),
+                )  # fmt: skip
+                found = blake3(body).digest()
+                line = b'%s,"hash":"%s"}\n' % (body[:-1], found.hex().encode())
+                self._map[-1] = 1
                 _write(self._fd, line, self.folder)
-                self._keep(_Head(head.turn, head.first, record.seq, head.size + len(line), head.prev, found, head.file))
+                self._keep(_Head(head.turn, first, seq + 1, size + len(line), prev, found, file))
+                self._map[-1] = 0
             finally:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-            if event not in LIGHT:
+            if synced:
                 os.fdatasync(self._fd)
-        return record.seq
 
     def _open(self) -> None:
         try:
@@ -135,20 +149,19 @@ class AuditLog:
         except OSError as error:
             raise os_error(error, str(self.folder)) from error
 
-    def _settle(self, now: float) -> None:
+    def _settle(self, now: str) -> None:
         """Take what other processes wrote, and the file of today."""
         assert self._map is not None
-        same = self._fd >= 0 and self._map[:] == self._raw
-        if not same or os.fstat(self._fd).st_size != self._head.size:
+        if self._fd < 0 or self._map[:] != self._raw:
             self._reload()
-        today = f"{rfc3339(now)[:10]}.jsonl"
-        if today > self._head.file:
-            self._begin(today, now)
+        if now[:10] > self._head.file[:10]:
+            self._begin(f"{now[:10]}.jsonl")
 
     def _reload(self) -> None:
         assert self._map is not None
+        self._head = _read_head(self.folder, self._map[: 2 * _SLOT])
+        self._map[-1] = 0
         self._raw = self._map[:]
-        self._head = _read_head(self.folder, self._raw)
         if not self._head.file:
             return
         self._take(self._head.file)
@@ -175,10 +188,10 @@ class AuditLog:
 
     def _keep(self, head: _Head) -> None:
         assert self._map is not None
-        self._head = head = head._replace(turn=head.turn + 1)
+        self._head = head = _Head(head.turn + 1, *head[1:])
         start = head.turn % 2 * _SLOT
         self._map[start : start + _SLOT] = head.packed()
-        self._raw = self._map[:]
+        self._raw = self._map[:-1] + b"\0"
 
     def _take(self, name: str) -> None:
         if name == self._open_name and self._fd >= 0:
@@ -191,11 +204,11 @@ class AuditLog:
             os.close(self._fd)
         self._fd, self._open_name = fd, name
 
-    def _begin(self, name: str, now: float) -> None:
+    def _begin(self, name: str) -> None:
         """Start the file of a day, after those beyond the retention are gone."""
         self._take(name)
         head = self._head._replace(file=name, size=0)
-        oldest = f"{rfc3339(now - self._retention * DAY_SECONDS)[:10]}.jsonl"
+        oldest = f"{rfc3339(time.time() - self._retention * DAY_SECONDS)[:10]}.jsonl"
         for path in [path for path in self._files() if path.name < oldest]:
             record = _parsed(path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2])
             if record is not None:
@@ -250,7 +263,7 @@ class AuditLog:
             assert self._map is not None
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
-                head = _read_head(self.folder, self._map[:])
+                head = _read_head(self.folder, self._map[: 2 * _SLOT])
                 files = self._files()
             finally:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llmspell.base.clock import monotonic
 from llmspell.errors import AccessDenied, AlreadyExists, InvalidArgument, RateLimited
@@ -33,10 +33,16 @@ SUSPICIOUS = 10
 NOBODY = "nobody says yes"
 
 
-class _Known(NamedTuple):
-    decision: Decision
-    policy: str
-    until: float
+class _Known:
+    """A decision that is remembered. line: what the audit trail gets of it, once it was needed."""
+
+    __slots__ = ("decision", "line", "policy", "until")
+
+    def __init__(self, decision: Decision, policy: str, until: float) -> None:
+        self.decision = decision
+        self.policy = policy
+        self.until = until
+        self.line: bytes | None = None
 
 
 class AccessPolicies:
@@ -134,7 +140,7 @@ class AccessPolicies:
         if self._meters and not isinstance(known.decision, Deny):
             self._count(ctx, operation, resource)
         if self._log is not None:
-            self._write(ctx, operation, resource, known)
+            self._write(self._log, ctx, operation, resource, known)
         return known
 
     def _evaluate(self, ctx: SecurityContext, operation: str, resource: str) -> _Known:
@@ -161,14 +167,17 @@ class AccessPolicies:
                 self.note("RateLimitExceeded", ctx, operation, resource, policy=policy.name, reason=error.message)
                 raise
 
-    def _write(self, ctx: SecurityContext, operation: str, resource: str, known: _Known) -> None:
+    def _write(self, log: AuditLog, ctx: SecurityContext, operation: str, resource: str, known: _Known) -> None:
         if isinstance(known.decision, Deny):
             reason = known.decision.reason
             self.note("AccessDenied", ctx, operation, resource, policy=known.policy, reason=reason)
             self._watch(ctx)
         elif self._sample >= 1.0 or random.random() < self._sample or self._bypassed(ctx, resource):  # noqa: S311 - a sample
-            decision = "allow" if isinstance(known.decision, Allow) else "allow_with_filters"
-            self.note("AccessGranted", ctx, operation, resource, policy=known.policy, decision=decision)
+            if known.line is None:
+                decision = "allow" if isinstance(known.decision, Allow) else "allow_with_filters"
+                facts = _facts(ctx, operation, resource, policy=known.policy, decision=decision)
+                known.line = log.frame("AccessGranted", facts)
+            log.append_frame(known.line, synced=False)
 
     def _bypassed(self, ctx: SecurityContext, resource: str) -> bool:
         """Whether a role opened what the tenant alone would not: never left out of the trail."""
@@ -191,17 +200,9 @@ class AccessPolicies:
         """Write one event into the audit trail, if there is one."""
         if self._log is None:
             return
-        decision = facts.pop("decision", None) or ("deny" if event == "AccessDenied" else None)
-        self._log.append(
-            event,
-            principal=None if ctx is None else ctx.principal,
-            tenant=tenant_of(resource) or (None if ctx is None else ctx.tenant_id),
-            operation=operation or None,
-            resource=resource or None,
-            decision=decision,
-            correlation_id=None if ctx is None else ctx.correlation_id,
-            **facts,
-        )
+        if event == "AccessDenied":
+            facts["decision"] = "deny"
+        self._log.append(event, **_facts(ctx, operation, resource, **facts))
 
     def _note_change(self, name: str, what: str) -> None:
         self.note("ConfigurationChanged", None, "", "", policy=name, reason=f"policy {what}")
@@ -220,6 +221,17 @@ class AccessPolicies:
         """Close the audit trail. Safe to call twice."""
         if self._log is not None:
             self._log.close()
+
+
+def _facts(ctx: SecurityContext | None, operation: str, resource: str, **more: str | None) -> dict[str, str | None]:
+    return {
+        "principal": None if ctx is None else ctx.principal,
+        "tenant": tenant_of(resource) or (None if ctx is None else ctx.tenant_id),
+        "operation": operation or None,
+        "resource": resource or None,
+        "correlation_id": None if ctx is None else ctx.correlation_id,
+        **more,
+    }
 
 
 def denied(operation: str, resource: str, reason: str, *, policy: str | None = None) -> AccessDenied:

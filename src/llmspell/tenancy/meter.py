@@ -123,22 +123,24 @@ class Meter:
         for path in finished:
             path.unlink(missing_ok=True)
         with self._lock:
-            if self._size > _ROTATE:
+            if self._fd >= 0 and self._size > _ROTATE:
                 os.close(self._fd)
-                self._fd = -1
+                self._fd, self._name, self._size = -1, "", 0
 
     def is_alive(self, owner: str) -> bool:
         """Tell whether the process that owns a reservation lives."""
         return owner == self._owner or not _is_dead(self._folder / owner)
 
-    def close(self) -> None:
-        """Let go of the files; whoever folds next removes them."""
+    def close(self) -> bool:
+        """Let go of the files, which the next fold removes; tell whether there were any."""
         with self._lock:
+            used = self._fd >= 0 or self._live >= 0
             for fd in (self._fd, self._live):
                 if fd >= 0:
                     os.close(fd)
             self._fd = self._live = -1
             self._name = self._owner = ""
+        return used
 
 
 ADD = """INSERT INTO usage(tenant, period, name, amount) SELECT ?1, ?2, ?3, ?4

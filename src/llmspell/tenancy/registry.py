@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from llmspell.base.clock import monotonic
 from llmspell.errors import (
     AccessDenied,
     AlreadyExists,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from llmspell.config.model import Tenancy
 
 REMEMBERED = 1000
+KEPT_SECONDS = 1.0
 _COLUMNS = "id, name, state, created, accessed, limits, metadata, custom, vector, changes"
 _CONFIGURED = ("name", "active", "limits", "sandbox", "metadata")
 
@@ -51,10 +53,14 @@ class Row(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is remembered of a tenant: its state and the limits in force."""
+    """What is remembered of a tenant: its state and the limits in force.
+
+    until: for the case that a process was killed between changing the tenant and telling the others.
+    """
 
     state: str
     limits: Limits
+    until: float
 
 
 class Registry:
@@ -65,7 +71,7 @@ class Registry:
     on_change: Callable[[], None]
     note: Callable[[str, str, str], None]
     _entries: OrderedDict[str, Entry]
-    _version: int
+    _mark: bytes
     _ready: bool
 
     def _settle_configured(self) -> None:
@@ -118,7 +124,7 @@ class Registry:
     def _insert(self, tenant_id: str, name: str, metadata: Any, *settings: Any) -> None:
         limits, custom, vector = settings or (None, None, None)
         plain = [_json(value) for value in (limits, metadata, custom, vector)]
-        with self.store.writing(durable=True) as connection:
+        with self.store.changing() as connection:
             row = self.row(connection, tenant_id)
             if row is not None and row.state != DELETED:
                 raise AlreadyExists(f"there is a tenant {tenant_id!r}", details={"what": "tenant", "id": tenant_id})
@@ -175,7 +181,7 @@ class Registry:
             )
         self._must(tenant_id)
         given = stated_limits(changes.get("limits"))
-        with self.store.writing(durable=True) as connection:
+        with self.store.changing() as connection:
             row = self.row(connection, tenant_id)
             if row is None or row.state == DELETED:
                 raise inactive(tenant_id, None)
@@ -198,7 +204,7 @@ class Registry:
         self._set_state(tenant_id, SUSPENDED, ACTIVE)
 
     def _set_state(self, tenant_id: str, old: str, new: str) -> None:
-        with self.store.writing(durable=True) as connection:
+        with self.store.changing() as connection:
             changed = connection.execute(
                 "UPDATE tenants SET state = ? WHERE id = ? AND state = ?", (new, tenant_id, old)
             ).rowcount
@@ -214,16 +220,16 @@ class Registry:
     def entry(self, tenant_id: str) -> Entry:
         """Return state and limits of a tenant. Raises AccessDenied where there is none."""
         self._settle_configured()
-        version = self.store.version()
-        if version != self._version:
+        mark = self.store.mark()
+        if mark != self._mark:
             self._entries.clear()
-            self._version = version
+            self._mark = mark
         found = self._entries.get(tenant_id)
-        if found is None:
+        if found is None or found.until < monotonic():
             row = self._find(tenant_id)
             if row is None or row.state == DELETED:
                 raise inactive(tenant_id, None)
-            found = self._entries[tenant_id] = Entry(row.state, self.limits_of(row))
+            found = self._entries[tenant_id] = Entry(row.state, self.limits_of(row), monotonic() + KEPT_SECONDS)
             while len(self._entries) > REMEMBERED:
                 self._entries.popitem(last=False)
         return found

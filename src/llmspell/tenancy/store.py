@@ -1,11 +1,13 @@
 """`Store`: the file of the tenants, `tenants.db`: who they are, what they used, what is reserved now.
 
-One connection per process under one lock. Other processes are noticed by SQLite's `data_version`, so that what is
-remembered of a tenant is never older than the last change of it anywhere.
+One connection per process under one lock. The file `changes` beside it is mapped by every process and gets another mark
+after each change of a tenant, so that what is remembered of one is not older than its last change anywhere.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmspell.base.sqlitefile import BUSY_SECONDS, create, storage_error, translated
+from llmspell.base.files import os_error
+from llmspell.base.sqlitefile import BUSY_SECONDS, create, translated
 from llmspell.errors import ComponentError, VersionMismatch
 
 FORMAT = 1
+_MARK = 8
 ACTIVE, SUSPENDED, DELETING, DELETED = "active", "suspended", "deleting", "deleted"
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -44,6 +48,7 @@ class Store:
         self.path = folder / "tenants.db"
         self._lock = threading.RLock()  # protects the connection; reentrant for reads inside a transaction
         self._connection: sqlite3.Connection | None = None
+        self._marks: mmap.mmap | None = None
         self._closed = False
 
     def _open(self) -> sqlite3.Connection:
@@ -64,14 +69,37 @@ class Store:
         except BaseException:
             connection.close()
             raise
+        self._marks = self._mapped()
         self._connection = connection
         return connection
+
+    def _mapped(self) -> mmap.mmap:
+        path = self.folder / "changes"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                if os.fstat(fd).st_size < _MARK:
+                    os.ftruncate(fd, _MARK)
+                return mmap.mmap(fd, _MARK)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise os_error(error, str(path)) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give the connection, alone."""
         with self._lock, translated(str(self.path)):
             yield self._connection or self._open()
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """As `writing`, for a change of a tenant: it is on the disk at return, and every process notices it."""
+        with self.writing(durable=True) as connection:
+            yield connection
+        with self._lock:
+            if self._marks is not None:
+                self._marks[:] = os.urandom(_MARK)
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -97,14 +125,13 @@ class Store:
         with self.reading() as connection:
             return connection.execute(statement, given).fetchall()
 
-    def version(self) -> int:
-        """Return a number that changes when another process writes."""
-        with self._lock:  # asked for at every operation: without the general way of reading it takes half the time
-            try:
-                found: int = (self._connection or self._open()).execute("PRAGMA data_version").fetchone()[0]
-            except sqlite3.Error as error:
-                raise storage_error(error, str(self.path)) from error
-        return found
+    def mark(self) -> bytes:
+        """Return what differs after a change of a tenant, in whichever process."""
+        with self._lock:
+            if self._marks is None:
+                self._open()
+            assert self._marks is not None
+            return self._marks[:]
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -113,3 +140,6 @@ class Store:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            if self._marks is not None:
+                self._marks.close()
+                self._marks = None

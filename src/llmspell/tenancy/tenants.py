@@ -61,7 +61,7 @@ class Tenants(Accounts):
         self.note = note
         self._meter = Meter(folder)
         self._entries = OrderedDict()
-        self._version = -1
+        self._mark = b""
         self._ready = False
 
     async def delete(self, tenant_id: str, *, purge: bool = True) -> PurgeReport:
@@ -84,7 +84,7 @@ class Tenants(Accounts):
             for kind, holder in self.holders.items():
                 remaining[kind] = await offload(holder.count, tenant_id)
         verified = purge and not any(remaining.values())
-        with self.store.writing(durable=True) as connection:
+        with self.store.changing() as connection:
             connection.execute("DELETE FROM reservations WHERE tenant = ?", (tenant_id,))
             connection.execute("DELETE FROM buckets WHERE tenant = ?", (tenant_id,))
             if verified or not purge:
@@ -113,6 +113,9 @@ class Tenants(Accounts):
             )
 
     def close(self) -> None:
-        """Close the files. Safe to call twice."""
-        self._meter.close()
-        self.store.close()
+        """Put what this process counted into the table and close the files. Safe to call twice."""
+        try:
+            if self._meter.close():
+                self._fold()
+        finally:
+            self.store.close()

@@ -290,6 +290,7 @@ def test_counters_of_all_processes_are_summed_exactly_once(make):
     assert tenants.usage("acme").query_count == 300
     assert other.usage("acme").compute_time_ms == 200.0
     other.close()
+    assert len(list(tenants.store.folder.glob("usage-*.log"))) == 1
     tenants.count("acme", query_count=1)
     assert [tenants.usage("acme").query_count for _ in range(3)] == [301] * 3
     assert len(list(tenants.store.folder.glob("usage-*.log"))) == 1
@@ -299,12 +300,16 @@ def test_counters_of_all_processes_are_summed_exactly_once(make):
 
 
 def test_long_files_of_counters_are_begun_anew_and_lose_nothing(make, monkeypatch):
-    monkeypatch.setattr("llmspell.tenancy.meter._ROTATE", 500)
+    monkeypatch.setattr("llmspell.tenancy.meter._ROTATE", 200)
     tenants = make()
     tenants.create("acme")
-    for _ in range(200):
-        tenants.count("acme", query_count=1)
-    assert tenants.usage("acme").query_count == 200
+
+    def body():
+        for _ in range(50):
+            tenants.count("acme", query_count=1)
+
+    assert race(body, 8) == [None] * 8
+    assert tenants.usage("acme").query_count == 400
     assert len(list(tenants.store.folder.glob("usage-*.log"))) <= 2
 
 
