@@ -126,13 +126,15 @@ class Loader {
         std::memcpy(sections_.data(), bytes_ + sizeof(header_), rows);
         std::size_t crcs = sizeof(header_) + rows;
         const std::size_t end = sizeof(header_) + header_.table_bytes;
+        std::uint64_t before = end;  // sections that share bytes would change each other
         for (std::size_t id = 0; id < file::sections; ++id) {
             const file::Section& found = sections_[id];
             const std::size_t blocks = found.length / file::block + (found.length % file::block != 0 ? 1 : 0);
-            if (found.id != id || found.offset % 64 != 0 || found.offset > size_ ||
+            if (found.id != id || found.offset % 64 != 0 || found.offset < before || found.offset > size_ ||
                 found.length > size_ - found.offset || found.crcs != blocks || blocks * 4 > end - crcs) {
                 return broken("table", sizeof(header_) + id * sizeof(file::Section));
             }
+            before = found.offset + found.length;
             const bool guide = id != file::vectors && id != file::columns && id != file::tails;
             // Attributes are read into memory at once, so they are checked at once.
             if (verify == Verify::full || (verify == Verify::graph && guide) || id == file::columns ||
