@@ -102,6 +102,9 @@ class Catalog:
                 return found
             main = self.find(name)  # stores made before tenants had files of their own
             return main if main is not None and main.holds(scope) else None
+        known = self._opened.get(name)
+        if known is not None:
+            return known
         file = self._file(name)
         with self._lock:
             known = self._opened.get(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _DOCUMENT = "id, metadata, source, event_time, ingested, created, expires, chunks, tokens, key"
 _ATTEMPTS = 3
+_SWEPT_AT_ONCE = 500
 
 
 class Collection:
@@ -163,13 +165,11 @@ class Collection:
                 writing.begin(connection, scope, make=True, settings=as_json(settings) if settings else None)
             return known is None
 
-    def dimensions(self, scope: str, *, unknown: int | None = None) -> int:
-        """Return the dimensions of a scope; of one that is not there, `unknown`, else those of a new one."""
+    def dimensions(self, scope: str) -> int:
+        """Return the dimensions of a scope, or of a new one."""
         with self._connections.read() as connection:
             place = rows.place(connection, scope)
-        if place is not None:
-            return self._indexes.settings_of(place)[0]
-        return self.recorded.dimensions if unknown is None else unknown
+        return self.recorded.dimensions if place is None else self._indexes.settings_of(place)[0]
 
     def _check_scope(self, scope: str) -> None:
         if self._only not in (None, scope):
@@ -204,8 +204,7 @@ class Collection:
     def _put(self, scope: str, entries: Sequence[Stored], claim: str | None) -> None:
         with self._changing(scope, make=True) as (connection, change):
             assert change is not None
-            for entry in entries:
-                writing.put(connection, change, entry)
+            writing.put(connection, change, entries)
             if claim is not None:
                 claims.add(connection, claim, entries)
 
@@ -251,17 +250,25 @@ class Collection:
                 (now,),
             ).fetchall()
         for (scope,) in due:
-            removed += self._healing(scope, lambda scope=scope: self._sweep(scope, now))  # type: ignore[misc]  # the loop variable, bound now
+            while gone := self._healing(scope, partial(self._sweep, scope, now)):
+                removed += gone
         return removed
 
     def _sweep(self, scope: str, now: float) -> int:
+        """Remove some of the expired documents of a scope, so that others write in between; all when all expired."""
         with self._changing(scope) as (connection, change):
             if change is None:
                 return 0
-            count = "SELECT count(*) FROM documents WHERE scope = ? AND expires <= ?"
-            due = int(connection.execute(count, (change.before.number, now)).fetchone()[0])
-            writing.take_out(connection, change, "expires <= ?", [now])
-            return due
+            number = change.before.number
+            alive = "SELECT 1 FROM documents WHERE scope = ? AND (expires IS NULL OR expires > ?) LIMIT 1"
+            if connection.execute(alive, (number, now)).fetchone() is None:
+                count = connection.execute("SELECT count(*) FROM documents WHERE scope = ?", (number,)).fetchone()[0]
+                writing.empty(connection, change)
+                return int(count)
+            some = "SELECT key FROM documents WHERE scope = ? AND expires <= ? LIMIT ?"
+            keys = [row[0] for row in connection.execute(some, (number, now, _SWEPT_AT_ONCE))]
+            writing.take_out(connection, change, "key IN (SELECT value FROM json_each(?))", [as_json(keys)])
+            return len(keys)
 
     def get(self, scope: str, ident: str, *, vectors: bool = False) -> dict[str, Any] | None:
         """Return a document with its whole text, and the vectors of its chunks if wanted; or None."""

@@ -49,6 +49,7 @@ class Change:
         self.rows: list[Row] = []
         self.gone: list[int] = []
         self.changed: dict[int, Row] = {}
+        self.emptied = False  # every row of the scope went; `gone` does not name them
         self.top = before.top
         self.seq = before.seq
 
@@ -297,7 +298,8 @@ class Indexes:
     def commit(self, connection: sqlite3.Connection, change: Change) -> None:
         """Commit a transaction and apply its change to the index of the scope, if that is loaded."""
         live = self.get(change.before.number)
-        if live is None or live.seq < change.before.floor:
+        if live is None or live.seq < change.before.floor or change.emptied:
+            self.removals += change.emptied
             self.drop(change.before.number)
             connection.execute("COMMIT")
             return

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from llmspell.vectors.records import Stored
 
+_AMONG = "id IN (SELECT value FROM json_each(?))"
+_NO_KEY = -1
 _KEPT_CHANGES = 50_000  # of a scope; an index that is older is made anew
 
 
@@ -42,7 +44,7 @@ def begin(connection: sqlite3.Connection, scope: str, *, make: bool, settings: s
 def finish(connection: sqlite3.Connection, change: Change) -> None:
     """Write down what changed, so that indexes anywhere can follow."""
     number = change.before.number
-    touched = [*change.gone, *change.changed]
+    touched = [_NO_KEY] if change.emptied else [*change.gone, *change.changed]
     if touched:
         connection.executemany("INSERT INTO touched(scope, key) VALUES (?, ?)", [(number, key) for key in touched])
         newest = connection.execute("SELECT max(seq) FROM touched WHERE scope = ?", (number,))
@@ -50,49 +52,78 @@ def finish(connection: sqlite3.Connection, change: Change) -> None:
     change.top = max([change.before.top, *change.keys])
     if (change.top, change.seq) != (change.before.top, change.before.seq):
         connection.execute("UPDATE scopes SET top = ?, seq = ? WHERE id = ?", (change.top, change.seq, number))
+    if change.emptied:
+        _forget(connection, number, change.seq)
+        return
     oldest = "SELECT seq FROM touched WHERE scope = ? ORDER BY seq LIMIT 1"
     if touched and change.seq - connection.execute(oldest, (number,)).fetchone()[0] > _KEPT_CHANGES:
-        floor = change.seq - _KEPT_CHANGES // 2
-        connection.execute("DELETE FROM touched WHERE scope = ? AND seq <= ?", (number, floor))
-        connection.execute("UPDATE scopes SET floor = ? WHERE id = ?", (floor, number))
+        _forget(connection, number, change.seq - _KEPT_CHANGES // 2)
 
 
-def put(connection: sqlite3.Connection, change: Change, entry: Stored) -> None:
-    """Store a document; one with the same id leaves, and its time of creation stays."""
-    known = take_out(connection, change, "id = ?", [entry.id])
-    created = known if known is not None else entry.ingested if entry.created is None else entry.created
-    size = sum(len(part.text.encode()) for part in entry.parts) + entry.vectors.nbytes
-    scope = change.before.number
-    cursor = connection.execute(
-        "INSERT INTO documents(scope, id, digest, metadata, source, event_time, ingested, created, expires, chunks,"
-        " tokens, bytes, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            scope, entry.id, entry.digest, as_json(entry.metadata), entry.source, entry.event_time, entry.ingested,
-            created, entry.expires, len(entry.parts), sum(part.tokens for part in entry.parts), size,
-            any(part.metadata for part in entry.parts),
-        ),
-    )  # fmt: skip
-    document = int(cursor.lastrowid or 0)
-    keys: list[int] = []
-    for position, part in enumerate(entry.parts):
-        own = None if part.metadata is None else as_json(part.metadata)
-        cursor = connection.execute(
-            "INSERT INTO chunks(document, position, start, text, metadata) VALUES (?, ?, ?, ?, ?)",
-            (document, position, part.start, part.text, own),
-        )
-        keys.append(int(cursor.lastrowid or 0))
-    vectors = np.ascontiguousarray(entry.vectors, np.float32)
+def _forget(connection: sqlite3.Connection, number: int, floor: int) -> None:
+    """Forget changes; indexes that have not seen them are made anew."""
+    connection.execute("DELETE FROM touched WHERE scope = ? AND seq <= ?", (number, floor))
+    connection.execute("UPDATE scopes SET floor = ? WHERE id = ?", (floor, number))
+
+
+def put(connection: sqlite3.Connection, change: Change, entries: Sequence[Stored]) -> None:
+    """Store documents; those with the same ids leave, and their times of creation stay. The last of an id counts."""
+    last = {entry.id: entry for entry in entries}
+    scope, ids = change.before.number, as_json(list(last))
+    known = dict(connection.execute(f"SELECT id, created FROM documents WHERE scope = ? AND {_AMONG}", (scope, ids)))  # noqa: S608 - a constant
+    if known:
+        take_out(connection, change, _AMONG, [ids])
+    document, key = _last_key(connection, "documents"), _last_key(connection, "chunks")
+    documents: list[tuple[Any, ...]] = []
+    chunks: list[tuple[Any, ...]] = []
+    vectors: list[tuple[int, int, bytes]] = []
+    for entry in last.values():
+        document += 1
+        created = entry.ingested if entry.created is None else entry.created
+        documents.append((document, scope, *_columns(entry), known.get(entry.id, created)))
+        rows_of = np.ascontiguousarray(entry.vectors, np.float32)
+        for position, (part, row) in enumerate(zip(entry.parts, rows_of, strict=True)):
+            key += 1
+            own = None if part.metadata is None else as_json(part.metadata)
+            chunks.append((key, document, position, part.start, part.text, own))
+            vectors.append((key, scope, row.tobytes()))
+            change.keys.append(key)
+            metadata = {**entry.metadata, **part.metadata} if part.metadata else entry.metadata
+            change.rows.append(Row(metadata, entry.event_time, entry.ingested, entry.expires))
+        change.vectors += list(rows_of)
     connection.executemany(
-        "INSERT INTO vectors VALUES (?, ?, ?)",
-        [(key, scope, row.tobytes()) for key, row in zip(keys, vectors, strict=True)],
+        "INSERT INTO documents(key, scope, id, digest, metadata, source, event_time, ingested, expires, chunks, tokens,"
+        " bytes, own, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        documents,
     )
-    lexical.add(connection, scope, [(key, part.text) for key, part in zip(keys, entry.parts, strict=True)])
-    change.keys += keys
-    change.vectors += list(vectors)
-    change.rows += [
-        Row({**entry.metadata, **(part.metadata or {})}, entry.event_time, entry.ingested, entry.expires)
-        for part in entry.parts
-    ]
+    connection.executemany(
+        "INSERT INTO chunks(key, document, position, start, text, metadata) VALUES (?, ?, ?, ?, ?, ?)", chunks
+    )
+    connection.executemany("INSERT INTO vectors VALUES (?, ?, ?)", vectors)
+    lexical.add(connection, scope, [(row[0], row[4]) for row in chunks])
+
+
+def _last_key(connection: sqlite3.Connection, table: str) -> int:
+    """Return the highest key that a table ever had."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _columns(entry: Stored) -> tuple[Any, ...]:
+    size = sum(len(part.text.encode()) for part in entry.parts) + entry.vectors.nbytes
+    return (
+        entry.id,
+        entry.digest,
+        as_json(entry.metadata),
+        entry.source,
+        entry.event_time,
+        entry.ingested,
+        entry.expires,
+        len(entry.parts),
+        sum(part.tokens for part in entry.parts),
+        size,
+        any(part.metadata for part in entry.parts),
+    )
 
 
 def take_out(connection: sqlite3.Connection, change: Change, condition: str, given: Sequence[Any]) -> float | None:
@@ -125,10 +156,22 @@ def changed(connection: sqlite3.Connection, change: Change, document: int) -> No
 
 def drop(connection: sqlite3.Connection, number: int) -> None:
     """Remove a scope with all in it."""
-    connection.execute("DELETE FROM chunks WHERE document IN (SELECT key FROM documents WHERE scope = ?)", (number,))
-    for table in ("vectors", "documents", "touched"):
-        connection.execute(f"DELETE FROM {table} WHERE scope = ?", (number,))  # noqa: S608 - names of tables
+    _remove_rows(connection, number)
+    connection.execute("DELETE FROM touched WHERE scope = ?", (number,))
     connection.execute("DELETE FROM scopes WHERE id = ?", (number,))
+
+
+def empty(connection: sqlite3.Connection, change: Change) -> None:
+    """Remove all documents of a scope at once, without a look at each."""
+    _remove_rows(connection, change.before.number)
+    lexical.create(connection, change.before.number)
+    change.emptied = True
+
+
+def _remove_rows(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("DELETE FROM chunks WHERE document IN (SELECT key FROM documents WHERE scope = ?)", (number,))
+    connection.execute("DELETE FROM vectors WHERE scope = ?", (number,))
+    connection.execute("DELETE FROM documents WHERE scope = ?", (number,))
     lexical.drop(connection, number)
 
 

@@ -433,3 +433,48 @@ def test_a_collection_agrees_with_brute_force_whatever_happens(tmp_path):
             max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_a_scope_whose_documents_all_expired_is_emptied_at_once_for_every_process(path):
+    made, vectors = filled(path, 120)
+    other = opened(path)
+    assert found(other, vectors[3]) == ["d3"]
+    made.put("session:s", [entry(f"s{at}", row, expires=time.time() + 50) for at, row in enumerate(vectors)])
+    made.save()
+    other_query = Query(k=1, vector=vectors[3])
+    assert other.search("session:s", other_query)[0][0].id == "s3"
+    with made._connections.write() as connection:
+        connection.execute("UPDATE documents SET expires = 1 WHERE scope = 2")
+    assert made.sweep() == 120
+    assert other.search("session:s", other_query) == made.search("session:s", other_query) == ([], True, {})
+    made.put("session:s", [entry("new", vectors[3])])
+    for collection in (made, other):
+        assert [hit.id for hit in collection.search("session:s", other_query)[0]] == ["new"]
+        assert [hit.id for hit in collection.search("session:s", Query(k=9, words="text"))[0]] == ["new"]
+    other.close()
+    made.close()
+    again = opened(path)
+    assert [hit.id for hit in again.search("session:s", Query(k=9, vector=vectors[3]))[0]] == ["new"]
+    assert found(again, vectors[3]) == ["d3"]
+    again.close()
+
+
+def test_a_sweep_of_many_lets_others_write_in_between(path):
+    made = opened(path)
+    made.put("global", [entry(f"d{at}", expires=1.0 if at < 1200 else None) for at in range(1210)])
+    assert made.sweep() == 1200
+    assert made.stats()["documents"] == 10
+    assert len(made.search("global", Query(k=99, vector=np.ones(DIM, np.float32)))[0]) == 10
+    assert len(made.search("global", Query(k=99, words="text", candidates=9999))[0]) == 10
+    made.close()
+
+
+def test_the_last_of_an_id_in_a_batch_counts(path):
+    made = opened(path)
+    rows = np.eye(DIM, dtype=np.float32)
+    made.put("global", [entry("a", rows[0]), entry("b", rows[1]), entry("a", rows[2])])
+    made.put("global", [entry("a", rows[3]), entry("a", rows[4])])
+    assert made.stats()["documents"] == made.stats()["vectors"] == 2
+    assert found(made, rows[4]) == ["a"]
+    assert made.search("global", Query(k=1, vector=rows[4]))[0][0].scores["vector"] == pytest.approx(1)
+    made.close()

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from llmspell._core import VectorIndex
-from llmspell.errors import DimensionMismatch, InvalidArgument
+from llmspell.errors import InvalidArgument
 from llmspell.vectors.catalog import Catalog
 from llmspell.vectors.engines import _base
 from llmspell.vectors.engines._base import (
@@ -104,7 +104,6 @@ class HnswVectors:
         found = self._catalog.find(self._name, asked.scope)
         if found is None:
             return VectorResults([], exhausted=True, duration_ms=_since(began), visited=0)
-        self._check_length(found, asked.scope, len(asked.vector))
         hits, exhausted, vectors, visited = found.answer(
             asked.scope,
             Query(
@@ -130,13 +129,6 @@ class HnswVectors:
             self._queries += 1
             self._query_s += took
         return VectorResults(results, exhausted=exhausted, duration_ms=took * 1000, visited=visited)
-
-    def _check_length(self, found: Collection, scope: str, given: int) -> None:
-        dim = found.dimensions(scope, unknown=given)
-        if dim != given:
-            raise DimensionMismatch(
-                f"the scope {scope!r} has vectors of {dim} dimensions", details={"expected": dim, "got": given}
-            )
 
     def search_many(self, queries: Sequence[VectorQuery]) -> list[VectorResults]:
         """Search for each query."""
