@@ -490,11 +490,10 @@ def make_agents(app: App, tools: Tools, lane: Lane | None = None) -> Agents:
     from llmspell.agents import Agents
 
     agents = Agents(app.providers, tools, state=lambda: app.state, config=app.config.agents, metrics=app.metrics)
+    agents.keep_turn = lambda *session, **turn: app.rag.keep_turn(*session, **turn)
     if lane is not None:
         agents.belong(
-            lambda: lane.context,
-            untrusted=lane.profile == "safe",
-            strict=lane.config.engines.lua.strict,
+            lambda: lane.context, untrusted=lane.profile == "safe", strict=lane.config.engines.lua.strict,
             warn=lambda sentence: lane.debug.log("warn", sentence, "agent"),
-        )
+        )  # fmt: skip
     return agents

@@ -221,6 +221,8 @@ class Agent:
             await self._guard(config.guardrails.get("input"), run.asked.text, "input")
             answer = await self._converse(run)
             result = answer_result(run, self.name, started, answer)
+        if run.context.session_id is not None:
+            await self._host.turned(run.context, self.name, run.asked.text, result["text"])
         await self._say_end(run, result)
         return result
 

@@ -52,6 +52,10 @@ class Surroundings(Protocol):
         """Save the conversation an agent keeps under an id."""
         ...
 
+    async def turned(self, context: Context, agent: str, asked: str, answered: str) -> None:
+        """Hear what an agent of a session was asked and answered."""
+        ...
+
     def is_above(self, execution_id: str | None, context: Context) -> bool:
         """Whether a run is the one of `context`, or one around it."""
         ...

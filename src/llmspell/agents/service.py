@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,7 +38,7 @@ class Agents:
     """All agents of one interpreter; used from its thread only.
 
     state: gives the state store at first use. config: defaults of every agent. metrics: counts runs. `present` says how
-    stream callbacks see a Chunk.
+    stream callbacks see a Chunk. `keep_turn` hears the turns of sessions: their id, ident, agent, asked, answered.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Agents:
         self.warn: Callable[[str], None] | None = None
         self.chunk_wire = chunk_wire
         self.present: Callable[[Any], Any] = chunk_wire
+        self.keep_turn: Callable[..., Awaitable[Any]] | None = None
         self._defaults = config
         self._metrics = metrics
         self._cells: tuple[Cell, Cell, Cell] | None = None
@@ -377,6 +378,12 @@ class Agents:
     def remember(self, agent: Agent) -> None:
         """Save the conversation an agent keeps under an id."""
         persist.remember(self.state(), agent)
+
+    async def turned(self, context: Context, agent: str, asked: str, answered: str) -> None:
+        """Hand what an agent of a session was asked and answered to whoever keeps it."""
+        if self.keep_turn is not None and context.session_id is not None:
+            ident = context.execution_id
+            await self.keep_turn(context.session_id, ident=ident, agent=agent, asked=asked, answered=answered)
 
     def is_above(self, execution_id: str | None, context: Context) -> bool:
         """Whether a run is the one of `context`, or one around it."""

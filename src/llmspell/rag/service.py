@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmspell.base.offload import offload
-from llmspell.errors import EmbedderMismatch, InvalidArgument
+from llmspell.errors import EmbedderMismatch, InvalidArgument, LLMSpellError
 from llmspell.rag import documents, folders, rerankers
 from llmspell.rag.cache import Cache
 from llmspell.rag.chunking import chunks, recipe
@@ -200,6 +201,23 @@ class Rag(Transfers):
         if key is not None and not result.warnings:
             self._searches.put(key, msgspec.msgpack.encode(result), stamp=stamp, until=running.until)
         return result
+
+    async def keep_turn(self, session_id: str, *, ident: str, agent: str, asked: str, answered: str) -> bool:
+        """Store what an agent was asked and answered, if its session wants that; tell whether it did.
+
+        A failure is logged: the answer of an agent does not depend on it.
+        """
+        if not self.config.enabled:
+            return False
+        try:
+            if not self._session(self.place(session_id=session_id)).get("auto_ingest"):
+                return False
+            turn = {"id": ident, "content": f"{asked}\n\n{answered}", "metadata": {"agent": agent, "kind": "turn"}}
+            await self.ingest(turn, session_id=session_id)
+        except LLMSpellError as error:
+            getLogger(__name__).warning("a turn was not kept", extra={"session": session_id, "reason": error.message})
+            return False
+        return True
 
     def check_search(self, **options: Any) -> None:
         """Raise what a search with these options would."""

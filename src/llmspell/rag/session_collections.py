@@ -6,7 +6,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from llmspell.errors import ConfigurationError, InvalidArgument
+from llmspell.errors import InvalidArgument
 from llmspell.rag import sessions
 from llmspell.rag.collections import Collections
 from llmspell.rag.place import SESSION_COLLECTION, Place
@@ -63,13 +63,11 @@ class SessionCollections(Collections):
         persist: bool = True,
         max_vectors: int | None = None,
     ) -> dict[str, Any]:
-        """Say how long vectors of a session live, how many there may be, and whether they outlive the process."""
+        """Say how long vectors of a session live, how many there may be, and whether they outlive the process.
+
+        auto_ingest: what agents of the session are asked and answer becomes documents of it, see `Rag.keep_turn`.
+        """
         self._check_enabled()
-        if auto_ingest:
-            raise ConfigurationError(
-                "auto_ingest is not available: ingest what the session needs with ingestSession",
-                details={"key": "auto_ingest"},
-            )
         session = self._own_session(sessions.check_id(session_id))
         where = Place(self.config.default_collection, f"{sessions.PREFIX}{session}")
         self._enter("insert", where)
@@ -79,11 +77,12 @@ class SessionCollections(Collections):
         record = {
             "vector_ttl": sessions.seconds(life, "vector_ttl"),
             "persist": bool(persist),
+            "auto_ingest": auto_ingest is True,
             "max_vectors": _limit(max_vectors),
         }
         with self._room_for(where, old) or nullcontext():
             self._write(base, session, {**(old or {}), **record})
-        return {"session_id": session_id, **record, "auto_ingest": False, "configured": True}
+        return {"session_id": session_id, **record, "configured": True}
 
 
 def _limit(value: Any) -> int | None:

@@ -286,9 +286,16 @@ async def test_a_session_that_does_not_persist_ends_with_the_process(tmp_path):
     second.close()
 
 
-def test_auto_ingest_is_refused(rag):
-    with pytest.raises(ConfigurationError, match="auto_ingest"):
-        rag.configure_session("s", auto_ingest=True)
+async def test_turns_are_kept_where_a_session_wants_them(rag, caplog):
+    turn = {"agent": "a", "asked": "Why?", "answered": "Because."}
+    assert not await rag.keep_turn("s", ident="1", **turn)
+    assert rag.configure_session("s", auto_ingest=True)["auto_ingest"]
+    assert await rag.keep_turn("s", ident="1", **turn)
+    assert rag.get("1", session_id="s")["content"] == "Why?\n\nBecause."
+    rag.configure_session("s", auto_ingest=True, max_vectors=1)
+    assert not await rag.keep_turn("s", ident="2", **turn)
+    assert "not kept" in caplog.text
+    assert len(rag.list_documents(session_id="s")) == 1
 
 
 async def test_what_was_stored_is_there_for_the_next_process(tmp_path):

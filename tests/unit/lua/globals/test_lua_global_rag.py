@@ -73,7 +73,7 @@ async def test_sessions_and_scopes_are_places_of_their_own(run):
         local s = RAG.create_session_collection("s1", 60)
         RAG.ingestSession("s1", "session text")
         print(s.namespace, s.ttl, s.created, RAG.searchSession("s1", "text").total, RAG.search("text", {collection = "session_s1"}).total)
-        print(RAG.configure_session("s1", {}).vector_ttl, select(2, pcall(RAG.configure_session, "s1", {auto_ingest = true})).kind)
+        print(RAG.configure_session("s1", {}).vector_ttl, RAG.configure_session("s1", {auto_ingest = true}).auto_ingest)
         RAG.setScope("tenant", "acme")
         RAG.ingest("tenant text")
         print(RAG.search("text")[1].scope, RAG.config.scope)
@@ -84,7 +84,7 @@ async def test_sessions_and_scopes_are_places_of_their_own(run):
     """)
     assert lines == [
         "session_s1\t60\ttrue\t1\t1",
-        "3600\tconfiguration",
+        "3600\ttrue",
         "tenant:acme\ttenant:acme",
         "0\t1",
         "true\t1\t1",

@@ -331,6 +331,28 @@ async def test_sessions_have_collections_with_a_life(run):
     assert lines[5].endswith("\tone\t0\t0")
 
 
+async def test_agents_of_a_session_may_leave_their_turns_in_it(run):
+    lines = await run("""
+        local function ask(name, session)
+          local agent = Agent.create{name = name, model = "scripted/x", session = session, replies = {"Owls hunt at night."}}
+          return agent:execute("When do owls hunt?").text
+        end
+        print(ask("silent", "s"), #RAG.list_documents{session_id = "s"})
+        RAG.configure_session("s", {auto_ingest = true})
+        print(ask("keeper", "s"), #RAG.list_documents{session_id = "s"}, ask("other", "t"), #RAG.list_documents{session_id = "t"})
+        local hit = RAG.search_session("s", "owls")[1]
+        print((hit.content:gsub("%c+", " | ")), hit.metadata.agent, hit.metadata.kind)
+        RAG.configure_session("s", {auto_ingest = true, max_vectors = 1})
+        print(ask("full", "s"), #RAG.list_documents{session_id = "s"}, #RAG.list_documents() == 3)
+    """)
+    assert lines == [
+        "Owls hunt at night.\t0",
+        "Owls hunt at night.\t1\tOwls hunt at night.\t0",
+        "When do owls hunt? | Owls hunt at night.\tkeeper\tturn",
+        "Owls hunt at night.\t1\ttrue",
+    ]
+
+
 async def test_scopes_are_cleaned_up_in_three_forms(run):
     lines = await run("""
         for _, id in ipairs{"1", "2", "3"} do RAG.ingest({"a", "b"}, {scope = "session", scope_id = id}) end
