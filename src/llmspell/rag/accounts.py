@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from llmspell.rag import sessions
@@ -36,7 +35,7 @@ def held(catalog: Catalog, tenant: str, base: str) -> Held:
     stored: dict[str, Counter[str]] = {}
     seen: set[tuple[str, str]] = set()
     for _, scope, found in places(catalog, tenant):
-        counts, claimed = found.within(partial(claims.tally, scope=scope))
+        counts, claimed = claims.tally_of(found, scope)
         total.update(counts)
         for claim, amounts in claimed.items():
             if (found.path, claim) not in seen:

@@ -11,7 +11,6 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -159,7 +158,7 @@ class Ingestion:
                     embedding_tokens=spent.tokens,
                     cost_micros=round(spent.cost_usd * 1e6),
                 )
-                await offload(lambda: self._collection.within(partial(claims.forget, claim=ident), write=True))
+                await offload(claims.forget, self._collection, ident)
 
     def _needs(self, ready: list[Prepared]) -> tuple[dict[str, int], dict[str, int]]:
         """Return what documents will take, and what those they replace took."""
@@ -173,7 +172,7 @@ class Ingestion:
             "embedding_tokens": sum(part.tokens for part in parts),
             "dimensions": dimensions if parts else 0,
         }
-        return amounts, self._collection.within(partial(claims.weigh, scope=self._scope, ids=ids))
+        return amounts, claims.weigh(self._collection, self._scope, ids)
 
     async def _one_batch(self, batch: list[Document], ready: Prepared | None = None) -> None:
         """Store a batch. Where failures are passed over, one that lies in a document costs that document alone."""

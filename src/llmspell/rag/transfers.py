@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -265,7 +264,7 @@ class Transfers(SessionCollections):
         for name in self._catalog.names():
             found = self._catalog.find(name, source.scope)
             if found is not None:
-                total.update(found.within(partial(claims.tally, scope=source.scope))[0])
+                total.update(claims.tally_of(found, source.scope)[0])
         return self._reserve(target, total) or nullcontext()
 
 

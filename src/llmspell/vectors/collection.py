@@ -108,6 +108,10 @@ class Collection:
         """Give a connection that sees one state of the file to the end of the block."""
         return self._connections.read()
 
+    def changing_notes(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a connection in a transaction that may write what is kept beside the documents, and not these."""
+        return self._connections.write()
+
     def next_expiry(self, scope: str) -> float | None:
         """Return when the next document of a scope expires, None if none will."""
         with self._connections.read() as connection:
@@ -207,11 +211,6 @@ class Collection:
             writing.put(connection, change, entries)
             if claim is not None:
                 claims.add(connection, claim, entries)
-
-    def within(self, act: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
-        """Run `act` in one transaction."""
-        with self._connections.write() if write else self._connections.read() as connection:
-            return act(connection)
 
     def delete(self, scope: str, ids: Sequence[str]) -> int:
         """Remove documents; return how many were there."""

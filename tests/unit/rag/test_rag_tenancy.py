@@ -417,3 +417,65 @@ async def test_a_session_moves_to_its_own_tenant_within_the_limits(app):
     assert await alice.migrate_session_to_tenant("s", "acme") == 4
     assert (len(alice.list_documents(session_id="s")), len(alice.list_documents())) == (0, 4)
     assert app.tenants.usage("acme").document_count == 4
+
+
+CALLS = {
+    "ingest": lambda rag: rag.ingest("x"),
+    "search": lambda rag: rag.search("x"),
+    "get": lambda rag: rag.get("x"),
+    "list_documents": lambda rag: rag.list_documents(),
+    "update_metadata": lambda rag: rag.update_metadata("x", {}),
+    "delete": lambda rag: rag.delete("x"),
+    "embed": lambda rag: rag.embed(["x"]),
+    "create_collection": lambda rag: rag.create_collection("c"),
+    "drop_collection": lambda rag: rag.drop_collection("c"),
+    "list_collections": lambda rag: rag.list_collections(),
+    "list_scopes": lambda rag: rag.list_scopes(),
+    "get_stats": lambda rag: rag.get_stats(),
+    "cleanup_scope": lambda rag: rag.cleanup_scope("global"),
+    "remove_scope": lambda rag: rag.remove_scope("user:7"),
+    "create_session_collection": lambda rag: rag.create_session_collection("s"),
+    "configure_session": lambda rag: rag.configure_session("s"),
+    "migrate_session_to_tenant": lambda rag: rag.migrate_session_to_tenant("s", "acme"),
+    "export": lambda rag: rag.export("file"),
+    "import_documents": lambda rag: rag.import_documents("file.jsonl", tenant_id="acme"),
+    "reindex": lambda rag: rag.reindex(),
+    "load": lambda rag: rag.load(),
+}
+HARMLESS = {
+    "place": "says where something would be",
+    "bound": "the rules of another caller, for Python",
+    "held_by": "for the accounts",
+    "count_of": "for the accounts",
+    "purge": "for the accounts",
+    "save": "puts on the disk what is there",
+    "close": "ends the process's retrieval",
+    "sweep_sessions": "removes what expired anyway",
+    "chunk": "touches no place",
+    "check_search": "touches no place",
+    "read_files": "under the rules for files",
+    "embedder": "touches no place",
+    "dimensions_of": "touches no place",
+    "list_providers": "touches no place",
+}
+
+
+async def settled(call, rag):
+    done = call(rag)
+    return await done if asyncio.iscoroutine(done) else done
+
+
+async def test_every_public_method_asks_before_it_works(app, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {name for name in dir(type(app.rag)) if not name.startswith("_")}
+    assert names == CALLS.keys() | HARMLESS.keys()
+    owner_file = tmp_path / "file.jsonl"
+    await app.rag.ingest(docs(1), tenant_id="beta")
+    await app.rag.export(owner_file, tenant_id="beta")
+    app.tenants.suspend("acme")
+    mine = as_caller(app, ALICE)
+    for name, call in CALLS.items():
+        with pytest.raises(AccessDenied):
+            await settled(call, mine)
+        assert app.access.audit(limit=1)[0].principal == "alice", name
+    assert app.rag.held_by("acme").documents == 0
