@@ -95,7 +95,8 @@ class Collections(Gated):
         A caller who cannot leave a tenant is not told what others made of a name.
         """
         found = self._catalog.find(name, scope)
-        return found if found is not None or self._home is not None else self._catalog.find(name)
+        apart = found is not None or self._home is not None or "dimensions" in self._stated_index(scope)
+        return found if apart else self._catalog.find(name)
 
     def _made(
         self, name: str, wanted: Wanted = ANY, *, scope: str = "global", metric: str | None = None
@@ -103,17 +104,30 @@ class Collections(Gated):
         """Return the collection that holds a scope, made when there is none, its embedder, and whether it is new."""
         found = self._settings_of(name, scope)
         if found is None:
-            chosen = self.embedder(*wanted)
-            if self._home is not None and self._catalog.find(name) is None and self.embedder().dim:
+            own = self._stated_index(scope)
+            chosen = self.embedder(wanted.name, wanted.model, wanted.dimensions or own.get("dimensions"))
+            apart = self._home is not None or "dimensions" in own
+            if apart and self._catalog.find(name) is None and self.embedder().dim:
                 self._catalog.make(name, self._recorded(self.embedder(), None))  # the name stays the owner's to use
-            return self._catalog.make(name, self._recorded(chosen, metric), scope), chosen, True
+            return self._place_made(name, self._recorded(chosen, metric), scope), chosen, True
         if metric is not None and metric != found.recorded.metric:
             raise InvalidArgument(
                 f"the collection {name!r} exists with metric {found.recorded.metric}, not {metric}",
                 details={"name": "metric", "value": metric},
             )
         chosen = self._collection_embedder(found, wanted)
-        return self._catalog.make(name, found.recorded, scope), chosen, False
+        return self._place_made(name, found.recorded, scope), chosen, False
+
+    def _place_made(self, name: str, recorded: Recorded, scope: str) -> Collection:
+        """Return the collection that holds a scope; a new place of a tenant gets the index that the tenant states."""
+        known = self._catalog.find(name, scope)
+        if known is not None:
+            return known
+        made = self._catalog.make(name, recorded, scope)
+        index = {key: value for key, value in self._stated_index(scope).items() if key != "dimensions"}
+        if index:
+            made.create_scope(scope, index)
+        return made
 
     def _recorded(self, chosen: Source, metric: str | None) -> Recorded:
         if not chosen.dim:

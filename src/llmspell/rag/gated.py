@@ -8,14 +8,18 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import msgspec
 
 from llmspell._core import count_tokens
 from llmspell.embedders._base import Spent
+from llmspell.errors import InvalidArgument
 from llmspell.rag.embedding import Embedding
 from llmspell.security.decisions import tenant_of
 from llmspell.security.policies import denied
 from llmspell.vectors.filters import compile_filter
+from llmspell.vectors.records import IndexSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
     from llmspell.tenancy import Gate, Reservation
 
 Filter = dict[str, Any] | None
+
+
+class _Stated(IndexSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 384
 
 
 class Gated(Embedding):
@@ -101,6 +109,20 @@ class Gated(Embedding):
     ) -> Reservation | None:
         """Return what is held for a batch in a place, None where nobody counts. Raises QuotaExceeded."""
         return None if self._gate is None else self._gate.reserve(where.scope, amounts, credit)
+
+    def _stated_index(self, scope: str) -> dict[str, Any]:
+        """Return what a tenant states of its indexes: dimensions, fields of IndexSettings. Raises InvalidArgument."""
+        stated = {} if self._gate is None else self._gate.vector_config(scope)
+        if not stated:
+            return {}
+        try:
+            msgspec.convert(stated, _Stated)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument(
+                f"vector_config of {scope}: {error}",
+                details={"name": "vector_config", "allowed": list(_Stated.__struct_fields__)},
+            ) from error
+        return stated
 
     def _counts_for(self, where: Place) -> bool:
         """Tell whether a place is on somebody's account."""

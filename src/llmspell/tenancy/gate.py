@@ -64,6 +64,14 @@ class Gate:
                 raise
         return {"and": [item.spec() for item in filters]} if filters else None
 
+    def vector_config(self, scope: str) -> dict[str, Any]:
+        """Return what the tenant of a scope states about its indexes."""
+        tenant = tenant_of(scope)
+        if tenant is None or self.tenants is None:
+            return {}
+        found = self.tenants.get(tenant)
+        return {} if found is None else found.vector_config
+
     def reserve(
         self, scope: str, amounts: Mapping[str, int], credit: Mapping[str, int] | None = None
     ) -> Reservation | None:

@@ -75,7 +75,8 @@ _TRIGGERS = {
 
 def _step(row: str, sign: str) -> str:
     return (
-        f"INSERT INTO totals VALUES ({row}.scope, {sign}1, {sign}{row}.chunks, {sign}{row}.bytes) ON CONFLICT DO UPDATE"
+        f"INSERT INTO totals VALUES ({row}.scope, {sign}1, {sign}{row}.chunks, {sign}{row}.bytes)"  # noqa: S608 - constants
+        " ON CONFLICT DO UPDATE"
         " SET documents = documents + excluded.documents, vectors = vectors + excluded.vectors,"
         " storage_bytes = storage_bytes + excluded.storage_bytes;"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from llmspell.app import App
 from llmspell.config import load
-from llmspell.errors import AccessDenied, InvalidScope, LimitExceeded, QuotaExceeded, RateLimited
+from llmspell.errors import AccessDenied, InvalidArgument, InvalidScope, LimitExceeded, QuotaExceeded, RateLimited
 from llmspell.security import Allow, AllowWithFilters, Deny, FieldFilter, SecurityContext
 
 ALICE = SecurityContext(principal="alice", tenant_id="acme")
@@ -479,3 +479,15 @@ async def test_every_public_method_asks_before_it_works(app, tmp_path, monkeypat
             await settled(call, mine)
         assert app.access.audit(limit=1)[0].principal == "alice", name
     assert app.rag.held_by("acme").documents == 0
+
+
+async def test_a_tenants_own_index_settings_are_those_of_its_places(app):
+    app.tenants.update("acme", vector_config={"m": 8, "exact_below": 10, "dimensions": 64})
+    await app.rag.ingest(docs(30), tenant_id="acme")
+    await app.rag.ingest(docs(30), tenant_id="beta")
+    assert app.rag.get_stats("tenant:acme")["dimensions"] == 64
+    assert app.rag.get_stats("tenant:beta")["dimensions"] == 384
+    assert (await app.rag.search("text number", k=30, tenant_id="acme")).total == 30
+    app.tenants.update("beta", vector_config={"m": "many"})
+    with pytest.raises(InvalidArgument):
+        await app.rag.ingest("text", tenant_id="beta", collection="fresh")
