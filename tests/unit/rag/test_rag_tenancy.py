@@ -448,6 +448,7 @@ HARMLESS = {
     "held_by": "for the accounts",
     "count_of": "for the accounts",
     "purge": "for the accounts",
+    "keep_turn": "stores by `ingest`, which asks",
     "save": "puts on the disk what is there",
     "close": "ends the process's retrieval",
     "sweep_sessions": "removes what expired anyway",
