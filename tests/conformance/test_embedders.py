@@ -19,6 +19,7 @@ from llmspell.errors import (
     ConfigurationError,
     DimensionMismatch,
     InvalidArgument,
+    NetworkDenied,
     NetworkError,
     ProviderError,
     RateLimitError,
@@ -339,13 +340,52 @@ async def test_availability_is_whether_key_or_address_is_known(made):
         return embedders.available(made.name, section, lambda: providers.for_embedders)
 
     assert not available({})
+    for given in ({"api_key": "env:NOWHERE"}, {"base_url": "https://models.example", "api_key": "env:NOWHERE"}):
+        section = Embedding(default_provider=made.name, **given)
+        providers = Providers(Section(), effects=Direct(), environ={})
+        assert not embedders.available(made.name, section, lambda providers=providers: providers.for_embedders)
+        assert embedders.available(
+            made.name, Embedding(default_provider=made.name, api_key=KEY), lambda p=providers: p.for_embedders
+        )
     variable = {"ollama": "OLLAMA_HOST"}.get(made.name, f"{made.name.upper()}_API_KEY")
     assert available({variable: "localhost"})
+
+
+async def test_plain_http_goes_to_no_public_address(made):
+    with pytest.raises(NetworkDenied) as caught:
+        await made.build(base_url="http://93.184.216.34/v1").embed(["x"])
+    assert caught.value.code == "url_denied"
 
 
 async def test_an_embedder_without_services_says_so(made):
     with pytest.raises(ConfigurationError):
         await embedders.find(made.name).embed(["x"])
+
+
+async def test_rows_of_the_dialect_need_no_numbers_but_right_ones(tmp_path):
+    made = await opened("openai", tmp_path)
+    honest = made.service.dialect.write
+
+    def numbered(change):
+        def write(rows, tokens, body):
+            answer = honest(rows, tokens, body)
+            for at, row in enumerate(answer["data"][::-1]):
+                change(row, at)
+            return {**answer, "data": answer["data"][::-1], "usage": None}
+
+        made.service.dialect.write = write
+
+    expected = await made.build().embed(["a", "b"])
+    numbered(lambda row, at: row.pop("index"))
+    spent = Spent()
+    assert np.array_equal(await made.build().embed(["a", "b"], spent=spent), expected)
+    assert spent.tokens == count_tokens("a") + count_tokens("b")
+    for wrong in (7, 1, -1):
+        numbered(lambda row, at, wrong=wrong: row.update(index=wrong))
+        with pytest.raises(ProviderError, match="not numbered"):
+            await made.build().embed(["a", "b"])
+    await made.close()
+    await made.service.close()
 
 
 async def test_another_provider_of_the_dialect_is_an_embedder_with_its_own_address_and_prices():

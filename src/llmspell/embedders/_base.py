@@ -78,7 +78,7 @@ class Services(Protocol):
         """Return the dialect in which a provider embeds, None for one that does not or is not known."""
         ...
 
-    def can_reach(self, name: str) -> bool:
+    def can_reach(self, name: str, *, base_url: str | None = None, api_key: str | None = None) -> bool:
         """Tell whether somebody named address or key, so that it may answer; it is not asked."""
         ...
 

@@ -28,12 +28,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 class _Row(msgspec.Struct):
     embedding: list[float]
-    index: int
+    index: int | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: int | None = None
+    total_tokens: int | None = None
 
 
 class _Listed(msgspec.Struct):
@@ -84,9 +84,10 @@ class HttpEmbedder(ABC):
     @classmethod
     def available(cls, options: Options) -> bool:
         """Tell whether address and key are known; no network."""
-        if options.own and (options.section.api_key or options.section.base_url):
-            return True
-        return options.services is not None and options.services().can_reach(options.name)
+        if options.services is None:
+            return False
+        given = (options.section.base_url, options.section.api_key) if options.own else (None, None)
+        return options.services().can_reach(options.name, base_url=given[0], api_key=given[1])
 
     @property
     def id(self) -> str:
@@ -113,13 +114,14 @@ class HttpEmbedder(ABC):
             raise bad_vectors(self._who, str(error)) from error
 
     def listed(self, answer: bytes) -> Answer:
-        """Return the vectors of an answer in OpenAI's form: `{data: [{embedding, index}], usage}`."""
+        """Return the vectors of an answer in OpenAI's form: `{data: [{embedding, index?}], usage?}`."""
         found = self.decode(answer, _listed)
-        rows = sorted(found.data, key=lambda row: row.index)
-        if [row.index for row in rows] != list(range(len(rows))):
+        places = [at if row.index is None else row.index for at, row in enumerate(found.data)]
+        if sorted(places) != list(range(len(places))):
             raise bad_vectors(self._who, "its rows are not numbered from 0")
+        rows = dict(zip(places, found.data, strict=True))
         tokens = None if found.usage is None else found.usage.prompt_tokens or found.usage.total_tokens
-        return Answer([row.embedding for row in rows], tokens)
+        return Answer([rows[at].embedding for at in range(len(rows))], tokens)
 
     @property
     def _who(self) -> str:

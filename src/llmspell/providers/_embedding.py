@@ -60,10 +60,12 @@ class EmbeddingServices:
         profile = None if found is None else self._catalog.profile(found)
         return profile.dialect if profile is not None and profile.embeddings else None
 
-    def can_reach(self, name: str) -> bool:
+    def can_reach(self, name: str, *, base_url: str | None = None, api_key: str | None = None) -> bool:
         """Tell whether somebody named address or key, so that it may answer; it is not asked."""
         proper = self._catalog.find(name) or name
         try:
+            if base_url or api_key:
+                return not api_key or self._catalog.configured_key(api_key) is not None
             return self._catalog.is_configured(proper) and self._catalog.is_available(proper)
         except ConfigurationError:
             return False

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CACHE_FILE = "embeddings.db"
 MAX_DIMENSIONS = 65_535
+MAX_SOURCES = 256
 
 
 class Wanted(NamedTuple):
@@ -77,6 +78,8 @@ class Embedding:
         wanted = (proper, model, dimensions)
         if wanted not in self._sources:
             made = embedders.find(proper, model=model, dimensions=dimensions, section=section, services=self._services)
+            if len(self._sources) >= MAX_SOURCES:  # scripts name models as they like
+                self._sources.clear()
             self._sources[wanted] = Source(made, self._cache)
         return self._sources[wanted]
 
