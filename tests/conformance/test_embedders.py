@@ -249,6 +249,17 @@ async def test_only_the_batch_that_failed_is_sent_again(made):
     assert sorted(made.service.texts) == sorted([["a"], ["b"], ["c"], failed])
 
 
+async def test_a_batch_that_fails_for_good_stops_the_others(made):
+    made.service.hold = asyncio.Event()
+    made.service.faults.append((400, {}))
+    task = asyncio.ensure_future(made.build(batch_size=1).embed([f"t{n}" for n in range(200)]))
+    await made.service.ten.wait()
+    made.service.hold.set()
+    with pytest.raises(ProviderError, match="refused the request"):
+        await task
+    assert len(made.service.requests) < 100
+
+
 async def test_a_service_that_asks_for_an_hour_is_not_waited_for(made):
     made.service.faults.append((429, {"retry-after": "3600"}))
     with pytest.raises(RateLimitError) as caught:

@@ -324,12 +324,13 @@ async def test_a_collection_is_embedded_anew_with_another_embedder(openai, start
 
 
 async def test_a_tenant_pays_for_what_a_service_embedded_for_it(openai, start):
-    rag = start(openai, "tenancy.enabled=true", "rag.embedding.max_retries=0")
+    price = "providers.openai.prices.text-embedding-3-small.input=1000"
+    rag = start(openai, "tenancy.enabled=true", "rag.embedding.max_retries=0", price)
     tenants = start.app.tenants
     tenants.create("acme")
     await rag.embed(["one", "two"], scope="tenant:acme")
     assert tenants.usage("acme").embedding_tokens == 14
-    assert tenants.usage("acme").embedding_cost_cents == pytest.approx(0.0, abs=0.001)
+    assert tenants.usage("acme").embedding_cost_cents == pytest.approx(1.4)
     await rag.embed(["one"], scope="tenant:acme")
     await rag.ingest("one", tenant_id="acme")
     assert tenants.usage("acme").embedding_tokens == 14, "all of it was kept"
