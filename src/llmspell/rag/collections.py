@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument
 from llmspell.rag import accounts, sessions, stats
+from llmspell.rag.chunking import recipe
 from llmspell.rag.embedding import ANY, Wanted
 from llmspell.rag.gated import Gated
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llmspell.vectors.collection import Collection
 
 METRICS = {"l2": "euclidean", "ip": "inner_product", "innerproduct": "inner_product", "l1": "manhattan"}
+CHUNKING = "chunking"
 KNOWN_METRICS = ("cosine", "euclidean", "inner_product", "manhattan")
 
 
@@ -162,9 +164,12 @@ class Collections(Gated):
     def create_collection(self, name: str, **settings: Any) -> dict[str, Any]:
         """Make a collection, or return the one that is there, which other settings refuse.
 
-        settings: metric, embedder, model, dimensions. Raises InvalidArgument, EmbedderMismatch.
+        settings: metric, embedder, model, dimensions; chunking, which documents are cut by unless an ingestion states
+        another way. Raises InvalidArgument, EmbedderMismatch.
         """
         self._check_enabled()
+        chunking = settings.pop("chunking", None)
+        cutting = recipe(self.config.chunking, chunking)
         metric = settings.pop("metric", None)
         metric = METRICS.get(str(metric), metric)
         if metric is not None and metric not in KNOWN_METRICS:
@@ -176,6 +181,10 @@ class Collections(Gated):
         where = self.place(collection=name)
         self._enter("insert", where)
         found, chosen, new = self._made(where.collection, wanted, scope=where.scope, metric=metric, **settings)
+        if new and chunking:
+            found.set_note(CHUNKING, chunking)
+        elif chunking and recipe(self.config.chunking, self._chunking_of(found, where)) != cutting:
+            raise InvalidArgument(f"the collection {name!r} exists with other chunking", details={"name": "chunking"})
         return {
             "name": name,
             "embedder": chosen.name,
@@ -183,6 +192,12 @@ class Collections(Gated):
             "created": new,
             "metric": found.recorded.metric,
         }
+
+    def _chunking_of(self, found: Collection, where: Place) -> dict[str, Any]:
+        """Return how the documents of a place are cut unless somebody says otherwise."""
+        own: dict[str, Any] | None = found.note(CHUNKING)
+        main = None if own is not None or self._home is not None else self._catalog.find(where.collection)
+        return own or (main.note(CHUNKING) if main is not None else None) or {}
 
     def list_collections(self) -> list[dict[str, Any]]:
         """Return the collections with their settings and counts, by name; those of sessions are among them."""

@@ -6,15 +6,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmspell.base.offload import offload
+from llmspell.config.model import Rag as Section
+from llmspell.config.terminal import home_folder
 from llmspell.errors import EmbedderMismatch, InvalidArgument, LLMSpellError
 from llmspell.rag import documents, folders, rerankers
 from llmspell.rag.cache import Cache
 from llmspell.rag.chunking import chunks, recipe
+from llmspell.rag.defaults import configured, in_force
 from llmspell.rag.embedding import Wanted
 from llmspell.rag.ingest import Ingestion
 from llmspell.rag.place import Place
@@ -26,9 +30,6 @@ from llmspell.vectors import documents as vectors
 from llmspell.vectors.filters import compile_filter
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from llmspell import config as configuration
     from llmspell.embedders._base import Services
     from llmspell.embedders._source import Run
     from llmspell.rag.results import Chunk, IngestResult
@@ -44,19 +45,22 @@ PAGE = 500
 class Rag(Transfers):
     """Documents of all places. Its collections: `Collections`, `SessionCollections`, `Transfers`.
 
-    config: the section `rag`. home: its `vectors/` holds the collections unless the configuration names a folder.
+    config: the section `rag`, without it the defaults. home: its `vectors/` holds the collections unless the
+    configuration names a folder; without it the usual home.
     gate: the rules for the caller.
     """
 
     def __init__(
         self,
-        config: configuration.model.Rag,
+        config: Section | None = None,
         *,
-        home: Path,
+        home: str | Path | None = None,
         services: Callable[[], Services] | None = None,
         gate: Gate | None = None,
     ) -> None:
-        super().__init__(config, home=home, services=services, gate=gate)
+        config = Section() if config is None else config
+        folder = Path(home_folder() if home is None else home)
+        super().__init__(config, home=folder, services=services, gate=gate)
         self._searches = Cache(
             max_entries=config.cache_search_cache_size,
             max_bytes=MAX_SEARCH_BYTES,
@@ -117,10 +121,11 @@ class Rag(Transfers):
             raise InvalidArgument(
                 f"batch_size is a whole number above 0, got {batch_size!r}", details={"name": "batch_size"}
             )
-        made = recipe(self.config.chunking, chunking)
+        recipe(self.config.chunking, chunking)
         limits = self._enter("insert", where)
         began = time.monotonic()
-        found, chosen = await self._holder(where, wanted, cache=cache)
+        found, chosen = await self._holder(where, wanted, cache=cache and self.config.embedding.cache_enabled)
+        made = recipe(self.config.chunking, {**self._chunking_of(found, where), **(chunking or {})})
         session = self._session(where)
         running = Ingestion(
             found,
@@ -172,7 +177,8 @@ class Rag(Transfers):
         made = found or self._settings_of(*where)
         wanted = Wanted(embedder, model, dimensions)
         source = self.embedder(*wanted) if made is None else await self._asked_of(made, wanted)
-        chosen = self._working(found, source, where.scope, query=True, cache=cache)
+        keeps = cache and self.config.embedding.cache_enabled
+        chosen = self._working(found, source, where.scope, query=True, cache=keeps)
         self._count(where, "searches_performed", 1)
         try:
             return await self._answer(running, found, chosen, cache=cache)
@@ -218,6 +224,22 @@ class Rag(Transfers):
             getLogger(__name__).warning("a turn was not kept", extra={"session": session_id, "reason": error.message})
             return False
         return True
+
+    def configure(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Change what later calls do where they do not say; return what is in force. Raises InvalidArgument.
+
+        options: provider, embedding_model, vector_dimensions, collection, chunking or its settings, threshold, k, mode,
+        cache.
+        """
+        self.config, before = configured(self.config, options), self.config
+        try:
+            self.embedder()
+            self.place()
+            self.check_search()
+        except LLMSpellError:
+            self.config = before
+            raise
+        return in_force(self.config)
 
     def check_search(self, **options: Any) -> None:
         """Raise what a search with these options would."""

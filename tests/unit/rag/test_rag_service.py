@@ -405,3 +405,52 @@ async def test_many_tasks_may_ingest_and_search_at_once(rag):
 
     assert set(await asyncio.gather(*(work(number) for number in range(6)))) == {50}
     assert rag.get_stats()["total_documents"] == 300
+
+
+async def test_a_collection_keeps_the_way_its_documents_are_cut(rag):
+    text = "Some words in a sentence. " * 100
+    made = rag.create_collection("small", chunking={"strategy": "sentence", "chunk_size": 40, "overlap": 0})
+    assert made["created"]
+    few = (await rag.ingest(text, collection="small", chunking={"chunk_size": 400})).chunks_created
+    many = (await rag.ingest(text, collection="small")).chunks_created
+    assert many > 3 * few
+    assert (await rag.ingest(text, collection="small", tenant_id="t")).chunks_created == many
+    assert not rag.create_collection("small", chunking={"strategy": "sentence", "chunk_size": 40, "overlap": 0})[
+        "created"
+    ]
+    with pytest.raises(InvalidArgument, match="chunking"):
+        rag.create_collection("small", chunking={"chunk_size": 41})
+    with pytest.raises(InvalidArgument):
+        rag.create_collection("other", chunking={"chunk_size": 0})
+
+
+async def test_settings_change_what_calls_fall_back_on(rag):
+    found = rag.configure(
+        {"k": 1, "collection": "c", "chunk_size": 20, "overlap": 2, "mode": "vector", "threshold": 0.01, "cache": False}
+    )
+    assert (found["k"], found["collection"], found["chunking"]["chunk_size"], found["cache"]) == (1, "c", 20, False)
+    assert (await rag.ingest("Some words in a sentence. " * 40)).chunks_created > 5
+    result = await rag.search("words")
+    assert (result.total, result.mode, result.results[0].collection) == (1, "vector", "c")
+    assert rag.get_stats()["cache_hits"] == rag.get_stats()["cache_misses"] == 0
+    for wrong in (
+        {"k": 0},
+        {"k": "x"},
+        {"mode": "x"},
+        {"chunk_size": 0},
+        {"other": 1},
+        {"collection": ""},
+        {"cache": "x"},
+    ):
+        with pytest.raises(InvalidArgument):
+            rag.configure(wrong)
+    assert rag.configure({})["k"] == 1
+
+
+async def test_the_service_works_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMSPELL_HOME", str(tmp_path))
+    alone = Rag()
+    await alone.ingest("a text")
+    assert (await alone.search("text")).total == 1
+    alone.close()
+    assert (tmp_path / "vectors" / "default").is_dir()

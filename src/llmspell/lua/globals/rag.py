@@ -91,14 +91,7 @@ class Global:
         return {name: value for name, value in found.items() if value is not None}
 
     def _chunking(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        nested = options.get("chunking")
-        if nested is not None and not isinstance(nested, dict):
-            raise ValidationError("chunking is a table", details={"name": "chunking"})
-        given = {**self._stated.get("chunking", {}), **_flat(nested or {}), **_flat(options)}
-        unknown = sorted(set(nested or {}) - set(CHUNKING))
-        if unknown:
-            raise InvalidArgument(f"chunking: unknown setting {unknown[0]!r}", details={"name": "chunking"})
-        return given or None
+        return {**self._stated.get("chunking", {}), **_cutting(options)} or None
 
     async def ingest(self, docs: Any = None, options: dict | None = None) -> Any:  # type: ignore[type-arg]  # a word of the converter
         """Store documents and return what was done."""
@@ -268,10 +261,12 @@ class Global:
         """Make a collection; one that exists with other settings raises."""
         given = options or {}
         dimensions = pick(given, "dimensions", "vector_dimensions")
-        self._known(given, {"metric", "dimensions", "vector_dimensions", *EMBEDDER}, "create_collection")
+        known = {"metric", "dimensions", "vector_dimensions", "chunking", *CHUNKING, *EMBEDDER}
+        self._known(given, known, "create_collection")
         wanted = {**self._embedding(given), **({} if dimensions is None else {"dimensions": dimensions})}
         wanted.pop("cache", None)
-        return self._app.rag.create_collection(name, metric=given.get("metric"), **wanted)
+        chunking = _cutting(given) or None
+        return self._app.rag.create_collection(name, metric=given.get("metric"), chunking=chunking, **wanted)
 
     def list_collections(self) -> Any:
         """Return the collections with settings and counts, by name."""
@@ -389,6 +384,17 @@ class Global:
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that have a value: what is absent is nil to a script, not null."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _cutting(options: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of chunking that stand in a table of their own or among the others."""
+    nested = options.get("chunking")
+    if nested is not None and not isinstance(nested, dict):
+        raise ValidationError("chunking is a table", details={"name": "chunking"})
+    unknown = sorted(set(nested or {}) - set(CHUNKING))
+    if unknown:
+        raise InvalidArgument(f"chunking: unknown setting {unknown[0]!r}", details={"name": "chunking"})
+    return {**_flat(nested or {}), **_flat(options)}
 
 
 def _flat(options: dict[str, Any]) -> dict[str, Any]:
