@@ -454,6 +454,7 @@ HARMLESS = {
     "sweep_sessions": "removes what expired anyway",
     "chunk": "touches no place",
     "check_search": "touches no place",
+    "configure": "for the calls of this caller, which ask",
     "read_files": "under the rules for files",
     "embedder": "touches no place",
     "dimensions_of": "touches no place",
