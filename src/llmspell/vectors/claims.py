@@ -7,20 +7,32 @@ killed between storing and giving its reservation back. A claim is a note `claim
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
-    from llmspell.vectors.collection import Collection
     from llmspell.vectors.records import Stored
 
 _PREFIX = "claim:"
 _SIZES = "count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0)"
 Tally = tuple[dict[str, int], dict[str, dict[str, int]]]
+
+
+class Holder(Protocol):
+    """A collection, which itself writes claims."""
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a connection inside a transaction that reads."""
+        ...
+
+    def changing_notes(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a connection inside a transaction that writes notes."""
+        ...
 
 
 def size_of(texts: Iterable[str], vectors: int, dimensions: int) -> int:
@@ -94,7 +106,7 @@ def tally(connection: sqlite3.Connection, scope: str) -> Tally:
     return _sizes(row or (0, 0, 0)), {name.removeprefix(_PREFIX): msgspec.json.decode(value) for name, value in rows}
 
 
-def tally_of(collection: Collection, scope: str) -> Tally:
+def tally_of(collection: Holder, scope: str) -> Tally:
     """Return the tally of a scope of a collection, whose file is prepared for it at the first time."""
     with collection.reading() as connection:
         if is_prepared(connection):
@@ -104,7 +116,7 @@ def tally_of(collection: Collection, scope: str) -> Tally:
         return tally(connection, scope)
 
 
-def weigh(collection: Collection, scope: str, ids: Sequence[str]) -> dict[str, int]:
+def weigh(collection: Holder, scope: str, ids: Sequence[str]) -> dict[str, int]:
     """Return documents, vectors and storage_bytes of those of the ids that are there."""
     with collection.reading() as connection:
         row = connection.execute(
@@ -119,7 +131,7 @@ def _sizes(row: tuple[Any, ...]) -> dict[str, int]:
     return dict(zip(("documents", "vectors", "storage_bytes"), (int(value) for value in row), strict=True))
 
 
-def forget(collection: Collection, claim: str) -> None:
+def forget(collection: Holder, claim: str) -> None:
     """Remove a claim whose reservation was given back."""
     with collection.changing_notes() as connection:
         connection.execute("DELETE FROM notes WHERE name = ?", (_PREFIX + claim,))
