@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <numeric>
@@ -14,6 +16,7 @@ using spell::exact::Metric;
 using spell::hnsw::Index;
 using spell::hnsw::Options;
 using spell::hnsw::Search;
+using spell::hnsw::Verify;
 
 TEST(searches_see_each_key_once_while_a_writer_works) {
     constexpr std::size_t count = 100, dim = 8;
@@ -121,4 +124,63 @@ TEST(texts_are_embedded_alike_on_many_threads) {
     CHECK(made.value().embed(texts, one.data(), 1));
     CHECK(made.value().embed(texts, four.data(), 4));
     CHECK(one == four);
+}
+
+// Keys come and go in order: those below `gone` were removed before a search began, those from `going` to `added`
+// cannot have been removed before it ended.
+TEST(four_search_while_one_adds_removes_compacts_and_saves) {
+    constexpr std::size_t dim = 8;
+    constexpr std::int64_t batch = 48, window = 240;
+    Options options{.dim = dim, .metric = Metric::cosine};
+    options.m = 4;
+    options.ef_construction = 16;
+    options.exact_below = 100;
+    Index index(options);
+    const auto vectors = [](std::int64_t first) {
+        std::vector<float> out(batch * dim);
+        for (std::size_t i = 0; i < out.size(); ++i)
+            out[i] = static_cast<float>((static_cast<std::size_t>(first) * dim + i) * 2654435761u % 1000) - 499.5f;
+        return out;
+    };
+    std::atomic<std::int64_t> added{0}, going{0}, gone{0};
+    std::atomic<bool> stop{false};
+    const auto watch = [&](bool exact) {
+        const auto query = vectors(77);
+        while (!stop.load()) {
+            const std::int64_t low = gone.load(), high = added.load();
+            const auto found = index.search(query.data(), Search{.k = exact ? 1000 : 10, .ef = 40, .exact = exact});
+            const std::int64_t sure = going.load();
+            CHECK(found && (exact || found.value().hits.size() == 10 || high < batch));
+            std::set<std::int64_t> once;
+            for (const auto& hit : found.value().hits) {
+                CHECK(hit.key >= low && once.insert(hit.key).second);
+            }
+            for (std::int64_t key = sure; exact && key < high; ++key) CHECK(once.count(key) == 1);
+        }
+    };
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 4; ++i) readers.emplace_back(watch, i % 2 == 0);
+    const std::string path = "/tmp/core-threads-" + std::to_string(::getpid()) + ".lsvx";
+    for (int round = 0; round < 30; ++round) {
+        std::vector<std::int64_t> keys(batch);
+        std::iota(keys.begin(), keys.end(), added.load());
+        CHECK(index.add({.keys = keys, .vectors = vectors(added).data(), .attrs = {}, .threads = 2}));
+        added += batch;
+        if (added - gone > window) {
+            std::iota(keys.begin(), keys.end(), gone.load());
+            going += batch;
+            CHECK(index.remove(keys).value() == batch);
+            gone += batch;
+        }
+        if (round % 4 == 1) CHECK(index.compact(2));
+        if (round % 5 == 2) {
+            CHECK(index.save(path, false, "t"));
+            const auto opened = Index::open(path, true, false, Verify::full);
+            CHECK(opened && opened.value()->size() == index.size() && opened.value()->is_sound());
+        }
+        CHECK(index.is_sound());
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+    ::unlink(path.c_str());
 }

@@ -8,10 +8,12 @@
 
 #include "bind/arrays.hpp"
 #include "bind/attrs.hpp"
+#include "bind/whole.hpp"
 #include "hnsw/index.hpp"
 
 namespace py = pybind11;
 using namespace spell;
+using bind::Whole;
 using hnsw::Attrs;
 using hnsw::Found;
 using hnsw::Index;
@@ -110,9 +112,8 @@ Options options_of(std::int64_t dim, const std::string& metric, std::int64_t m, 
     return options;
 }
 
-std::unique_ptr<VectorIndex> make(std::int64_t dim, const std::string& metric, std::int64_t m,
-                                  std::int64_t ef_construction, std::int64_t ef_search, const std::string& quantization,
-                                  bool keep_f32, std::int64_t max_elements, std::int64_t exact_below,
+std::unique_ptr<VectorIndex> make(Whole dim, const std::string& metric, Whole m, Whole ef_construction, Whole ef_search,
+                                  const std::string& quantization, bool keep_f32, Whole max_elements, Whole exact_below,
                                   std::uint64_t seed, std::string name) {
     return std::make_unique<VectorIndex>(
         options_of(dim, metric, m, ef_construction, ef_search, quantization, keep_f32, max_elements, exact_below, seed),
@@ -155,9 +156,9 @@ std::unique_ptr<VectorIndex> open(const py::object& path, bool mmap, bool writab
     return std::make_unique<VectorIndex>(std::move(result.value()));
 }
 
-std::unique_ptr<VectorIndex> import_hnswlib(const py::object& path, std::int64_t dim, const std::string& metric,
-                                            std::int64_t ef_search, const std::string& quantization, bool keep_f32,
-                                            std::int64_t max_elements, std::int64_t exact_below, std::uint64_t seed,
+std::unique_ptr<VectorIndex> import_hnswlib(const py::object& path, Whole dim, const std::string& metric,
+                                            Whole ef_search, const std::string& quantization, bool keep_f32,
+                                            Whole max_elements, Whole exact_below, std::uint64_t seed,
                                             std::string name) {
     const Options defaults{};
     const Options options = options_of(dim, metric, static_cast<std::int64_t>(defaults.m),
@@ -179,14 +180,20 @@ struct Wish {
     std::shared_ptr<const hnsw::Filter> filter;
     hnsw::Search search;
 
-    Wish(std::int64_t k, std::optional<std::int64_t> ef, const py::object& condition, const py::object& allowed,
+    Wish(Whole k, std::optional<Whole> ef, const py::object& condition, const py::object& allowed,
          std::optional<double> threshold, bool exact) {
         search.k = k;
         search.exact = exact;
         if (ef) {
-            search.ef = *ef == 0 ? -1 : *ef;
+            search.ef = *ef;
+            if (search.ef == 0) {
+                bind::raise(Error{Errc::invalid_argument, 0, 0, "ef", "1 to 100000"});
+            }
         }
         if (threshold) {
+            if (*threshold != *threshold) {
+                bind::raise_invalid("threshold", py::float_(*threshold), "a number");
+            }
             search.threshold = static_cast<float>(*threshold);
         }
         if (!allowed.is_none()) {
@@ -208,7 +215,7 @@ void one_for_each(std::size_t got, std::size_t keys, const char* what) {
 }
 
 std::int64_t add_rows(const VectorIndex& self, const py::object& keys, const py::object& vectors,
-                      const py::object& attrs, std::int64_t threads, bool replace) {
+                      const py::object& attrs, Whole threads, bool replace) {
     Index& index = self.use();
     const auto numbers = bind::keys_of(keys, "keys");
     const bind::Matrix rows(vectors, "vectors", index.dim());
@@ -238,7 +245,7 @@ py::list get_attrs(const VectorIndex& self, const py::object& keys) {
     return out;
 }
 
-py::dict compact(const VectorIndex& self, std::int64_t threads) {
+py::dict compact(const VectorIndex& self, Whole threads) {
     Index& index = self.use();
     const hnsw::Compaction done = released([&] { return index.compact(threads); });
     py::dict out;
@@ -254,7 +261,7 @@ std::int64_t remove_keys(const VectorIndex& self, const py::object& keys) {
     return released([&] { return index.remove(numbers); });
 }
 
-py::object search(const VectorIndex& self, const py::object& query, std::int64_t k, std::optional<std::int64_t> ef,
+py::object search(const VectorIndex& self, const py::object& query, Whole k, std::optional<Whole> ef,
                   const py::object& filter, const py::object& allow, std::optional<double> threshold, bool exact) {
     const Index& index = self.use();
     const bind::Matrix rows(query, "query", index.dim());
@@ -265,9 +272,9 @@ py::object search(const VectorIndex& self, const py::object& query, std::int64_t
     return to_hits(released([&] { return index.search(rows.data, wish.search); }), index.metric());
 }
 
-py::list search_many(const VectorIndex& self, const py::object& queries, std::int64_t k, std::optional<std::int64_t> ef,
+py::list search_many(const VectorIndex& self, const py::object& queries, Whole k, std::optional<Whole> ef,
                      const py::object& filter, const py::object& allow, std::optional<double> threshold, bool exact,
-                     std::int64_t threads) {
+                     Whole threads) {
     const Index& index = self.use();
     const bind::Matrix rows(queries, "queries", index.dim());
     const Wish wish(k, ef, filter, allow, threshold, exact);

@@ -126,7 +126,8 @@ class IndexAndDictionary(RuleBasedStateMachine):
         walked = self.index.search(query, k, ef=300, **how)
         assert len(walked.keys) == len(wanted)
         assert set(walked.keys.tolist()) <= among
-        assert walked.exhausted or len(among) > k
+        assert walked.exhausted or len(walked.keys) == k
+        assert len(among) <= k or not walked.exhausted
         many = self.index.search_many(drawn(3, seed), k, ef=300, threads=2, **how)
         assert many[0].keys.tolist() == walked.keys.tolist()
         assert [len(hits.keys) for hits in many] == [len(wanted)] * 3
