@@ -195,15 +195,21 @@ class Collection:
                     f"the collection {self.name!r} has vectors of {dimensions} dimensions",
                     details={"expected": dimensions, "got": int(entry.vectors.shape[-1])},
                 )
-            self._check_values(entry)
-        self._healing(scope, lambda: self._put(scope, entries, claim))
+        if entries:
+            self._check_values(entries)
+            self._healing(scope, lambda: self._put(scope, entries, claim))
 
-    def _check_values(self, entry: Stored) -> None:
+    def _check_values(self, entries: Sequence[Stored]) -> None:
         """Refuse vectors that no index takes: a stored row with one would keep its scope from being searched."""
-        if not np.isfinite(entry.vectors).all():
-            raise NonFiniteValue(f"a vector of {entry.id!r} holds a value that is not finite")
-        if self.recorded.metric == "cosine" and not entry.vectors.any(axis=1).all():
-            raise ZeroVector(f"a vector of {entry.id!r} is zero and has no direction to compare")
+        every = np.concatenate([entry.vectors for entry in entries])
+        finite = np.isfinite(every).all(axis=1)
+        directed = every.any(axis=1) if self.recorded.metric == "cosine" else finite
+        if finite.all() and directed.all():
+            return
+        owners = [entry.id for entry in entries for _ in entry.parts]
+        if not finite.all():
+            raise NonFiniteValue(f"a vector of {owners[int(np.argmin(finite))]!r} holds a value that is not finite")
+        raise ZeroVector(f"a vector of {owners[int(np.argmin(directed))]!r} is zero and has no direction to compare")
 
     def _put(self, scope: str, entries: Sequence[Stored], claim: str | None) -> None:
         with self._changing(scope, make=True) as (connection, change):

@@ -23,6 +23,7 @@ from llmspell.vectors.records import Recorded
 FORMAT = 2
 MEMORY = ":memory:"
 _BUSY_SECONDS = 10.0
+_LOG_PAGES = 8000  # then a commit moves the log into the file, which waits for the disk
 _SYNC = {"none": "OFF", "normal": "NORMAL", "full": "FULL"}
 _RECORDED = Recorded.__struct_fields__
 _KNOWN = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
@@ -85,6 +86,7 @@ def connect(path: str, durability: str, *, page_bytes: int | None = None) -> sql
             )  # the head of a new file waits for no disk, as commits do not
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNC[durability]}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute("PRAGMA foreign_keys = OFF")
         return connection
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from logging import getLogger
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from llmspell.vectors import rows
 from llmspell.vectors.attributes import Columns
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 _SAVE_AFTER = 5000  # changes, or a fifth of the index when that is more
 _SAVE_AT_END = 256  # changes; fewer are applied again at the next opening
+_PATIENCE_S = 0.1
 _log = getLogger(__name__)
+_busy: WeakSet[Worker] = WeakSet()  # workers that ever had a thread
 _building = threading.Semaphore(2)  # graphs that the process builds at once
 
 
@@ -48,6 +52,7 @@ class Worker:
             if number not in self._jobs and not self._stop.is_set():
                 self._jobs.append(number)
                 if self._thread is None:
+                    _busy.add(self)
                     self._thread = threading.Thread(target=self._run, name="llmspell-graph", daemon=True)
                     self._thread.start()
 
@@ -82,10 +87,15 @@ class Worker:
     def _do(self, number: int) -> None:
         live = self._indexes.get(number)
         if live is not None and not live.is_graph:
-            with _building:
+            while not _building.acquire(timeout=_PATIENCE_S):
+                if self._stop.is_set():
+                    return
+            try:
                 began = time.monotonic()
                 self.build(number)
                 self.build_ms += (time.monotonic() - began) * 1000
+            finally:
+                _building.release()
         self._save(number)
 
     def _save(self, number: int) -> None:
@@ -135,6 +145,11 @@ class Worker:
             thread.join()
             thread = self._thread
 
+    def abandon(self) -> None:
+        """End what is running and save nothing: the interpreter ends, and its threads must not be in the core then."""
+        self._stop.set()
+        self.settle()
+
     def stop(self, *, save: bool) -> None:
         """End what is running as soon as it can, and save graphs that changed much."""
         self._stop.set()
@@ -142,3 +157,9 @@ class Worker:
         for number, live in self._indexes.loaded() if save else ():
             if live.unsaved > _SAVE_AT_END:
                 self._save(number)
+
+
+@atexit.register
+def _abandon() -> None:
+    for worker in list(_busy):
+        worker.abandon()

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, compile_filter, graph_files
+from llmspell.errors import StorageFull
+from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, compile_filter, graph_files, worker
 from llmspell.vectors.records import IndexSettings
 
 DIM = 12
@@ -24,8 +25,9 @@ RNG = np.random.default_rng(5)
 def entry(ident, row=None, **more):
     row = RNG.normal(size=DIM) if row is None else row
     vectors = np.asarray([row], np.float32)
+    text = more.pop("text", "text")
     return Stored(
-        id=ident, parts=[Part("text", 0, 1)], vectors=vectors, digest=b"d", ingested=more.pop("ingested", 1.0), **more
+        id=ident, parts=[Part(text, 0, 1)], vectors=vectors, digest=b"d", ingested=more.pop("ingested", 1.0), **more
     )
 
 
@@ -477,4 +479,36 @@ def test_the_last_of_an_id_in_a_batch_counts(path):
     assert made.stats()["documents"] == made.stats()["vectors"] == 2
     assert found(made, rows[4]) == ["a"]
     assert made.search("global", Query(k=1, vector=rows[4]))[0][0].scores["vector"] == pytest.approx(1)
+    made.close()
+
+
+@pytest.mark.parametrize("count", [30, 300])
+def test_a_full_disk_refuses_the_write_and_takes_nothing_away(path, count):
+    made, vectors = filled(path, count)
+    assert found(made, vectors[3]) == ["d3"]
+    with made._connections.alone() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    more = [entry(f"x{at}", text="much text " * 500) for at in range(300)]
+    with pytest.raises(StorageFull):
+        made.put("global", more)
+    assert found(made, vectors[3]) == ["d3"]
+    assert len(found(made, vectors[3], k=999)) == count
+    with made._connections.alone() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+    made.put("global", more)
+    assert len(found(made, vectors[3], k=999)) == count + 300
+    made.close()
+
+
+def test_the_end_of_the_interpreter_waits_for_no_graph(path):
+    made = opened(path)
+    vectors = RNG.normal(size=(9000, DIM)).astype(np.float32)
+    made.put("global", [entry(f"d{at}", row) for at, row in enumerate(vectors)])
+    assert found(made, vectors[9]) == ["d9"]
+    assert made._worker._thread is not None
+    worker._abandon()
+    assert made._worker._thread is None
+    assert not live(made).is_graph
+    assert found(made, vectors[9]) == ["d9"]
     made.close()
