@@ -33,13 +33,13 @@ def held(catalog: Catalog, tenant: str, base: str) -> Held:
     """Return what the rows of a tenant are. base: the collection that records sessions."""
     total: Counter[str] = Counter()
     stored: dict[str, Counter[str]] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for _, scope, found in places(catalog, tenant):
         counts, claimed = claims.tally_of(found, scope)
         total.update(counts)
         for claim, amounts in claimed.items():
-            if (found.path, claim) not in seen:
-                seen.add((found.path, claim))
+            if (found.name, found.path, claim) not in seen:
+                seen.add((found.name, found.path, claim))
                 stored.setdefault(claim, Counter()).update(amounts)
     return Held(
         vectors=total["vectors"],

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
 from llmspell._core import count_tokens
 from llmspell.embedders._base import Spent
-from llmspell.errors import InvalidArgument
+from llmspell.errors import ComponentError, InvalidArgument
 from llmspell.rag.embedding import Embedding
 from llmspell.security.decisions import tenant_of
 from llmspell.security.policies import denied
@@ -88,6 +89,17 @@ class Gated(Embedding):
         if found is not None and whole:
             raise denied(operation, where.scope, "only part of it is open")
         return found
+
+    @contextmanager
+    def _lasting(self, where: Place) -> Iterator[None]:
+        """Let work on a tenant that is deleted meanwhile end as any later call does. Raises AccessDenied."""
+        try:
+            yield
+        except ComponentError as error:
+            tenant = tenant_of(where.scope)
+            if error.code == "closed" and self._gate is not None and self._gate.tenants is not None and tenant:
+                self._gate.tenants.require_active(tenant)
+            raise
 
     def _shows(self, limits: Filter) -> Callable[[Mapping[str, Any]], bool]:
         """Return the test for documents that a filter lets through."""

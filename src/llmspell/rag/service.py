@@ -141,7 +141,8 @@ class Rag(Transfers):
             shows=None if limits is None else self._shows(limits),
         )
         try:
-            return await running.run(given)
+            with self._lasting(where):
+                return await running.run(given)
         finally:
             self._count_spent(where, chosen)
             self._charge(where, began)
@@ -181,7 +182,8 @@ class Rag(Transfers):
         chosen = self._working(found, source, where.scope, query=True, cache=keeps)
         self._count(where, "searches_performed", 1)
         try:
-            return await self._answer(running, found, chosen, cache=cache)
+            with self._lasting(where):
+                return await self._answer(running, found, chosen, cache=cache)
         finally:
             self._count_spent(where, chosen)
             self._charge(where, began, chosen.spent, query_count=1)

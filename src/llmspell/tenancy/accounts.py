@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llmspell.base.clock import monotonic
-from llmspell.errors import Conflict, QuotaExceeded, RateLimited
+from llmspell.errors import Conflict
 from llmspell.tenancy import quotas
 from llmspell.tenancy.meter import ADD, Meter, oldest_kept, period_of
 from llmspell.tenancy.records import Costs, Held, TenantUsage
-from llmspell.tenancy.registry import Registry, inactive
 from llmspell.tenancy.reservation import Reservation
+from llmspell.tenancy.roll import Roll, inactive
 from llmspell.tenancy.store import ACTIVE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _COUNTED = ("query_count", "insert_count", "delete_count", "documents_indexed", 
             "embedding_tokens", "embedding_cost_micros", "model_cost_micros", "overflows")  # fmt: skip
 
 
-class Accounts(Registry):
+class Accounts(Roll):
     """Reservations, counters, costs. `measure(tenant_id)` gives what the rows are and which reservations they hold."""
 
     measure: Callable[[str], Held]
@@ -48,21 +48,15 @@ class Accounts(Registry):
         reservation = Reservation(self, tenant_id, wanted)
         for _ in range(_TRIES):
             changes = self._changes(tenant_id)
-            held = self.measure(tenant_id) if quotas.needs_rows(limits, wanted) else Held()
-            finished: list[Any] = []
-            try:
-                with self.store.writing() as connection:
-                    row = self.row(connection, tenant_id)
-                    if row is None or row.state != ACTIVE:
-                        raise inactive(tenant_id, None if row is None else row.state)
-                    if row.changes != changes:
-                        continue  # a batch ended while the rows were counted
-                    limits = self.limits_of(row)
-                    finished = self._admit(connection, reservation, limits, held, credit or {})
-            except (QuotaExceeded, RateLimited) as error:
-                event = "QuotaExceeded" if isinstance(error, QuotaExceeded) else "RateLimitExceeded"
-                self.note(event, tenant_id, error.message)
-                raise
+            held = self.measure(tenant_id) if quotas.needs_rows(limits, wanted) else None
+            with self.store.writing() as connection:
+                row = self.row(connection, tenant_id)
+                if row is None or row.state != ACTIVE:
+                    raise inactive(tenant_id, None if row is None else row.state)
+                limits = self.limits_of(row)
+                if row.changes != changes or (held is None and quotas.needs_rows(limits, wanted)):
+                    continue  # a batch ended while the rows were counted, or there is a limit now that needs them
+                finished = self._admit(connection, reservation, limits, held or Held(), credit or {})
             self._meter.discard(finished)
             return reservation
         raise Conflict(f"the tenant {tenant_id!r} is too busy: try again", details={"key": tenant_id})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llmspell.errors import AccessDenied
+from llmspell.errors import AccessDenied, QuotaExceeded, RateLimited
 from llmspell.security.decisions import SecurityContext, tenant_of
 from llmspell.tenancy.records import scope_of
 
@@ -53,16 +54,25 @@ class Gate:
         filters = self.access.check(self.ctx, operation, resource)
         tenant = tenant_of(scope)
         if tenant is not None and self.tenants is not None:
-            try:
+            with self._noting(operation, resource):
                 if query:
                     self.tenants.admit(tenant)
                 else:
                     self.tenants.require_active(tenant)
-            except AccessDenied as error:
-                reason = str(error.details.get("reason", ""))
-                self.access.note("AccessDenied", self.ctx, operation, resource, policy="tenant", reason=reason)
-                raise
         return {"and": [item.spec() for item in filters]} if filters else None
+
+    @contextmanager
+    def _noting(self, operation: str, resource: str) -> Iterator[None]:
+        """Write a refusal into the audit trail, with the caller."""
+        try:
+            yield
+        except (AccessDenied, QuotaExceeded, RateLimited) as error:
+            event = {"access_denied": "AccessDenied", "quota_exceeded": "QuotaExceeded"}.get(str(error.code))
+            reason = str(error.details.get("reason", error.message))
+            self.access.note(
+                event or "RateLimitExceeded", self.ctx, operation, resource, policy="tenant", reason=reason
+            )
+            raise
 
     def vector_config(self, scope: str) -> dict[str, Any]:
         """Return what the tenant of a scope states about its indexes."""
@@ -79,7 +89,8 @@ class Gate:
         tenant = tenant_of(scope)
         if tenant is None or self.tenants is None:
             return None
-        return self.tenants.reserve(tenant, credit=credit, **amounts)
+        with self._noting("insert", scope):
+            return self.tenants.reserve(tenant, credit=credit, **amounts)
 
     def count(self, scope: str, **amounts: int) -> None:
         """Add to the usage of the place's tenant, if it has one."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from llmspell.security import AccessPolicies, AuditLog, OwnerPolicy, SecurityContext, TenantPolicy
 from llmspell.tenancy.gate import OWNER
-from llmspell.tenancy.records import DEFAULT, Held, check_id
-from llmspell.tenancy.tenants import Holder, Tenants
+from llmspell.tenancy.records import DEFAULT, Held, Holder, check_id
+from llmspell.tenancy.tenants import Tenants
 
 if TYPE_CHECKING:
     from pathlib import Path

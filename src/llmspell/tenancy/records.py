@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -135,6 +135,13 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     embedding_usd: float = 0.0
     model_usd: float = 0.0
     total_usd: float = 0.0
+
+
+class Holder(NamedTuple):
+    """A service with data of tenants. count: pieces of a tenant; purge: removes them, returns how many."""
+
+    count: Callable[[str], int]
+    purge: Callable[[str], int]
 
 
 class PurgeReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmspell.base.clock import monotonic
 from llmspell.base.offload import offload
-from llmspell.errors import AlreadyExists
 from llmspell.tenancy.accounts import Accounts
 from llmspell.tenancy.meter import Meter
-from llmspell.tenancy.records import Held, PurgeReport
-from llmspell.tenancy.registry import inactive
+from llmspell.tenancy.records import Held, Holder, PurgeReport
+from llmspell.tenancy.roll import inactive
 from llmspell.tenancy.store import ACTIVE, DELETED, DELETING, SUSPENDED, Store
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 10.0
 _STEP_SECONDS = 0.02
-
-
-class Holder(NamedTuple):
-    """A service with data of tenants. count: pieces of a tenant; purge: removes them, returns how many."""
-
-    count: Callable[[str], int]
-    purge: Callable[[str], int]
 
 
 class Tenants(Accounts):
@@ -60,8 +53,8 @@ class Tenants(Accounts):
         self.on_change = on_change
         self.note = note
         self._meter = Meter(folder)
+        self._lock = threading.Lock()
         self._entries = OrderedDict()
-        self._mark = b""
         self._ready = False
 
     async def delete(self, tenant_id: str, *, purge: bool = True) -> PurgeReport:
@@ -103,14 +96,6 @@ class Tenants(Accounts):
             if not any(self._meter.is_alive(owner) for (owner,) in rows):
                 return
             await asyncio.sleep(_STEP_SECONDS)
-
-    def _check_free(self, tenant_id: str) -> None:
-        row = self._find(tenant_id)
-        if row is not None and row.state == DELETED and any(h.count(tenant_id) for h in self.holders.values()):
-            raise AlreadyExists(
-                f"data of the deleted tenant {tenant_id!r} is still there: delete it again with its data",
-                details={"what": "tenant", "id": tenant_id},
-            )
 
     def close(self) -> None:
         """Put what this process counted into the table and close the files. Safe to call twice."""

@@ -52,6 +52,7 @@ async def test_eight_batches_of_300_under_a_limit_of_1000_three_succeed(app):
     refused = [result for result in results if isinstance(result, QuotaExceeded)]
     assert len(refused) == 5, results
     assert refused[0].details["resource"] == "vectors"
+    assert [event.principal for event in app.access.audit(event="QuotaExceeded")] == ["local"] * 5
     used = app.tenants.usage("acme")
     assert (used.vector_count, used.document_count, used.insert_count, used.reserved) == (900, 900, 900, {})
     stats = app.rag.get_stats("tenant:acme")

@@ -27,8 +27,7 @@ from llmspell.errors import (
 from llmspell.security.decisions import tenant_of
 from llmspell.tenancy import Held, Limits, Tenants, check_id
 from llmspell.tenancy.meter import oldest_kept, period_of
-from llmspell.tenancy.records import scope_of
-from llmspell.tenancy.tenants import Holder
+from llmspell.tenancy.records import Holder, scope_of
 
 
 class Rows:
@@ -438,3 +437,21 @@ def test_files_are_the_owners_alone(make):
     tenants.reserve("acme", vectors=1)
     assert stat.S_IMODE(os.stat(tenants.store.folder).st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in tenants.store.folder.iterdir()} == {0o600}
+
+
+def test_a_limit_stated_by_another_process_meanwhile_counts_the_rows(make):
+    rows = Rows()
+    rows.count = 10
+    tenants, other = make(measure=rows.measure), make()
+    tenants.create("acme")
+    tenants.admit("acme")
+    real = tenants._changes
+
+    def changes(tenant_id):
+        tenants._changes = real
+        other.update("acme", limits={"max_vectors": 10})
+        return real(tenant_id)
+
+    tenants._changes = changes
+    with pytest.raises(QuotaExceeded):
+        tenants.reserve("acme", vectors=1)

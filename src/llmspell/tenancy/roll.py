@@ -1,10 +1,11 @@
-"""`Registry`: which tenants there are, in which state, with which limits.
+"""`Roll`: which tenants there are, in which state, with which limits.
 
 Nothing is held in memory of a tenant that nobody asks for, and of the others only the newest thousand.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from llmspell.errors import (
     LLMSpellError,
     QuotaExceeded,
 )
-from llmspell.tenancy.records import Limits, Tenant, check_id, stated_limits
+from llmspell.tenancy.records import Holder, Limits, Tenant, check_id, stated_limits
 from llmspell.tenancy.store import ACTIVE, DELETED, SUSPENDED, Store
 
 if TYPE_CHECKING:
@@ -53,25 +54,27 @@ class Row(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is remembered of a tenant: its state and the limits in force.
+    """What is remembered of a tenant: its state and the limits in force, as long as the store has this mark.
 
     until: for the case that a process was killed between changing the tenant and telling the others.
     """
 
     state: str
     limits: Limits
+    mark: bytes
     until: float
 
 
-class Registry:
-    """The tenants in a store."""
+class Roll:
+    """The tenants in a store. holders: services with data of tenants, by kind."""
 
     config: Tenancy
     store: Store
     on_change: Callable[[], None]
     note: Callable[[str, str, str], None]
+    holders: dict[str, Holder]
+    _lock: threading.Lock  # protects _entries
     _entries: OrderedDict[str, Entry]
-    _mark: bytes
     _ready: bool
 
     def _settle_configured(self) -> None:
@@ -139,6 +142,12 @@ class Registry:
 
     def _check_free(self, tenant_id: str) -> None:
         """Raise AlreadyExists while data of a deleted tenant of this name is left."""
+        row = self._find(tenant_id)
+        if row is not None and row.state == DELETED and any(h.count(tenant_id) for h in self.holders.values()):
+            raise AlreadyExists(
+                f"data of the deleted tenant {tenant_id!r} is still there: delete it again with its data",
+                details={"what": "tenant", "id": tenant_id},
+            )
 
     def _check_room(self, connection: sqlite3.Connection) -> None:
         most = self.config.max_tenants
@@ -213,7 +222,6 @@ class Registry:
             self._changed(event, tenant_id, new)
 
     def _changed(self, event: str, tenant_id: str, reason: str) -> None:
-        self._entries.clear()
         self.on_change()
         self.note(event, tenant_id, reason)
 
@@ -221,17 +229,16 @@ class Registry:
         """Return state and limits of a tenant. Raises AccessDenied where there is none."""
         self._settle_configured()
         mark = self.store.mark()
-        if mark != self._mark:
-            self._entries.clear()
-            self._mark = mark
         found = self._entries.get(tenant_id)
-        if found is None or found.until < monotonic():
+        if found is None or found.mark != mark or found.until < monotonic():
             row = self._find(tenant_id)
             if row is None or row.state == DELETED:
                 raise inactive(tenant_id, None)
-            found = self._entries[tenant_id] = Entry(row.state, self.limits_of(row), monotonic() + KEPT_SECONDS)
-            while len(self._entries) > REMEMBERED:
-                self._entries.popitem(last=False)
+            found = Entry(row.state, self.limits_of(row), mark, monotonic() + KEPT_SECONDS)
+            with self._lock:
+                self._entries[tenant_id] = found
+                if len(self._entries) > REMEMBERED:
+                    self._entries.popitem(last=False)
         return found
 
     def limits_of(self, row: Row) -> Limits:
