@@ -362,6 +362,12 @@ async def test_availability_is_whether_key_or_address_is_known(made):
     assert available({variable: "localhost"})
 
 
+async def test_an_address_that_holds_the_beginning_of_the_path_is_understood(made):
+    further = {"cohere": "/v2", "gemini": "/models", "ollama": "/api"}.get(made.name, "/embeddings")
+    for base in (made.service.url + further, made.service.url + further + "/", made.service.url + "/"):
+        assert (await made.build(base_url=base).embed(["x"])).shape[0] == 1
+
+
 async def test_plain_http_goes_to_no_public_address(made):
     with pytest.raises(NetworkDenied) as caught:
         await made.build(base_url="http://93.184.216.34/v1").embed(["x"])

@@ -231,6 +231,21 @@ def test_doctor_tells_what_works(spell):
     assert (found["lua"], found["native core"], found["configuration"], done.returncode) == ("ok", "ok", "ok", 0)
 
 
+def test_doctor_tells_what_the_embedder_can_do(spell):
+    def said(*words, **env):
+        done = spell("doctor", "--output", "json", *words, env=env)
+        (check,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "embedder"]
+        return check["status"], check["message"]
+
+    assert said() == ("ok", "builtin: finds shared words and spellings, not meaning")
+    chosen = ("--set", "rag.embedding.default_provider=cohere")
+    assert said(*chosen) == ("warn", "cohere: no key")
+    assert said(*chosen, COHERE_API_KEY="k" * 20) == ("ok", "cohere")
+    status, message = said("--set", "rag.embedding.default_provider=onnx")
+    assert status == "warn"
+    assert "rag.embedding.directory" in message
+
+
 def test_every_level_has_help(spell):
     for words in (["--help"], ["tool", "--help"], ["run", "--help"], ["config", "set", "-h"]):
         done = spell(*words)

@@ -57,6 +57,7 @@ def _checks(call: Call, out: Output) -> Iterator[tuple[str, str, str, str]]:
     yield _lua()
     if config is not None:
         yield from _providers(call, out, config)
+        yield _embedder(call, out, config)
     yield from _extras()
     yield _disk(Path(home_folder(call.flag("home"))))
     yield _clock()
@@ -138,6 +139,27 @@ def _providers(call: Call, out: Output, config: Config) -> Iterator[tuple[str, s
             yield name, "ok", f"key {entry.key}" if entry.key else "no key needed", ""
         elif entry.enabled:
             yield name, "warn", "no key", f"set providers.{entry.name}.api_key_env to a variable that holds it"
+
+
+def _embedder(call: Call, out: Output, config: Config) -> tuple[str, str, str, str]:
+    """Tell whether the configured embedder could be used, without asking it."""
+    app = make_app(config, call, out)
+    name = config.rag.embedding.default_provider
+    if name == "builtin":
+        return "embedder", "ok", "builtin: finds shared words and spellings, not meaning", ""
+    try:
+        app.rag.embedder()
+    except LLMSpellError as error:
+        return "embedder", "warn", f"{name}: {error.message}", ""
+    listed = {entry["name"]: entry["available"] for entry in app.rag.list_providers()}
+    if listed[name] if name in listed else app.providers.available(name):
+        return "embedder", "ok", name, ""
+    return (
+        "embedder",
+        "warn",
+        f"{name}: no key",
+        "set the variable of the service, or rag.embedding.api_key",
+    )
 
 
 def _extras() -> Iterator[tuple[str, str, str, str]]:

@@ -113,7 +113,8 @@ class EmbeddingService:
         """
         settings = Settings(max_retries=max_retries, retry_retry_after_cap_ms=RETRY_AFTER_CAP_MS)
         attempts = Attempts(settings, CallOptions(), model=f"{self.name}/{model}", deadline=None)
-        rendered = Rendered("POST", f"{self._endpoint.base_url}{path}", self._endpoint.headers, body)
+        base = self._endpoint.base_url.removesuffix("/" + path.split("/", 2)[1])  # people copy addresses whole
+        rendered = Rendered("POST", f"{base}{path}", self._endpoint.headers, body)
         while True:
             started = monotonic()
             try:
