@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 import msgspec
 
+from llmspell.base.ids import uuid4
 from llmspell.errors import InvalidArgument, UnsupportedType, ValidationError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ MAX_METADATA_BYTES = 65_536
 MAX_DEPTH = 16
 _EVENT_KEYS = ("event_time", "timestamp", "created_at")
 _LIFE_KEYS = ("ttl_seconds", "ttl", "expires_in")
+_TIMES = frozenset((*_EVENT_KEYS, *_LIFE_KEYS))
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +60,6 @@ def normalised(given: Any) -> list[Any]:
 
 def read(given: Any, position: int) -> Document:
     """Return the document of a text or table. Raises ValidationError naming its place in the list."""
-    from llmspell.base.ids import uuid4
-
     if isinstance(given, str):
         check_text(given, f"document {position}: its text")
         return Document(id=uuid4(), text=given, metadata={})
@@ -72,22 +72,27 @@ def read(given: Any, position: int) -> Document:
         )
     check_text(text, f"document {position}: its text")
     metadata = checked_metadata(given.get("metadata"), f"document {position}")
-    times = {**metadata, **given}
     source = given.get("source")
     if source is None and isinstance(metadata.get("source"), str):
         source = metadata["source"]
+    event, lasts = None, None
+    if not (_TIMES.isdisjoint(given) and _TIMES.isdisjoint(metadata)):
+        times = {**metadata, **given}
+        event, lasts = event_time(times), _stated_life(given, position) or life(times)
     return Document(
         id=_identity(given.get("id"), position),
         text=text,
         metadata=metadata,
         source=None if source is None else str(source),
-        event_time=event_time(times),
-        life=_stated_life(given, position) or life(times),
+        event_time=event,
+        life=lasts,
     )
 
 
 def check_text(text: str, what: str) -> None:
     """Raise ValidationError for a text that UTF-8 cannot write."""
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -97,8 +102,6 @@ def check_text(text: str, what: str) -> None:
 
 
 def _identity(given: Any, position: int) -> str:
-    from llmspell.base.ids import uuid4
-
     if given is None or given == "":
         return uuid4()
     if isinstance(given, bool) or not isinstance(given, str | int | float):
