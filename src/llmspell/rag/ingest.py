@@ -87,7 +87,7 @@ class Ingestion:
         else:
             await self._all_or_nothing(list(batches), self._reserve)
         await self._progress("done")
-        failed = {error["id"] for error in self._errors}
+        failed = {error.get("id") for error in self._errors}
         kept = [ident for ident in dict.fromkeys(document.id for document in documents) if ident not in failed]
         return IngestResult(
             documents_processed=self._new + self._unchanged,
@@ -118,7 +118,8 @@ class Ingestion:
 
     def _failed(self, ident: str | None, item: Any, error: LLMSpellError) -> None:
         source = item.get("source") if isinstance(item, dict) else getattr(item, "source", None)
-        self._errors.append({"id": ident, "source": source or ident, "reason": error.message})
+        told = {"id": ident, "source": source or ident, "reason": error.message}
+        self._errors.append({name: value for name, value in told.items() if value is not None})
 
     def _batches(self, documents: list[Document]) -> Iterator[list[Document]]:
         """Yield documents in order; one id never twice in a batch."""
@@ -198,7 +199,6 @@ class Ingestion:
         vectors = await self._embed([part.text for parts in pieces for part in parts])
         entries = self._entries(fresh, pieces, vectors)
         if entries:
-            self._check_room(len(vectors))
             await self._watched("store", offload(self._put, entries))
         self._new += len(entries)
         self._unchanged += len(batch) - len(entries)
@@ -206,6 +206,8 @@ class Ingestion:
         self._tokens += sum(part.tokens for parts in pieces for part in parts)
 
     def _put(self, entries: list[Stored]) -> None:
+        if self._max_vectors is not None:
+            self._check_room(entries, self._max_vectors)
         if self._held is None:
             self._collection.put(self._scope, entries)
             return
@@ -221,14 +223,14 @@ class Ingestion:
             at += len(parts)
         return entries
 
-    def _check_room(self, vectors: int) -> None:
-        if self._max_vectors is None:
-            return
-        used = int(self._collection.stats(self._scope)["vectors"])
-        if used + vectors > self._max_vectors:
+    def _check_room(self, entries: list[Stored], most: int) -> None:
+        replaced = claims.weigh(self._collection, self._scope, [entry.id for entry in entries])["vectors"]
+        used = int(self._collection.stats(self._scope)["vectors"]) - replaced
+        vectors = sum(len(entry.parts) for entry in entries)
+        if used + vectors > most:
             raise LimitExceeded(
-                f"{self._scope} may hold {self._max_vectors} vectors: {used} are there, {vectors} would come",
-                details={"resource": "vectors", "limit": self._max_vectors, "used": used},
+                f"{self._scope} may hold {most} vectors: {used} are there, {vectors} would come",
+                details={"resource": "vectors", "limit": most, "used": used},
             )
 
     def _prepare(self, batch: list[Document]) -> Prepared:

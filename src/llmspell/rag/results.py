@@ -32,7 +32,7 @@ class IngestProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IngestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ingestion did. ids: of the documents, in the order given. errors: `{id, source, reason}`."""
+    """What an ingestion did. ids: of the documents, in the order given. errors: `{id?, source?, reason}`."""
 
     success: bool = True
     documents_processed: int

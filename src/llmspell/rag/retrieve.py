@@ -92,7 +92,6 @@ class Retrieval:
             raise InvalidArgument(f"group_by is the name of a field, got {group_by!r}", details={"name": "group_by"})
         self._group_by = group_by
         self._required = rerank_required
-        self._filters = filters or None
         self.until: float | None = None
         """When the next document of the place expires, known after `run`."""
 

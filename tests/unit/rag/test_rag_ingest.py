@@ -8,7 +8,7 @@ import pytest
 
 from llmspell.config import load
 from llmspell.embedders._source import PROBE
-from llmspell.errors import InvalidArgument, NetworkError, ProviderError, ValidationError
+from llmspell.errors import InvalidArgument, LimitExceeded, NetworkError, ProviderError, ValidationError
 from llmspell.rag import Rag, ingest
 
 
@@ -128,8 +128,8 @@ async def test_a_failing_document_costs_itself_alone(rag, monkeypatch):
     failing(rag, monkeypatch, ProviderError("too long", retryable=False))
     documents = [{"id": f"d{number}", "content": "bad" if number == 3 else f"good {number}"} for number in range(8)]
     done = await rag.ingest([*documents, {"id": "empty"}, 7], on_error="skip")
-    assert [(error["id"], error["reason"]) for error in done.errors][2:] == [("d3", "too long")]
-    assert [error["id"] for error in done.errors][:2] == ["empty", None]
+    assert done.errors[2] == {"id": "d3", "source": "d3", "reason": "too long"}
+    assert [error.get("id") for error in done.errors][:2] == ["empty", None]
     assert (done.documents_failed, done.documents_processed, done.vectors_created) == (3, 7, 7)
     assert "d3" not in done.ids
     assert rag.get_stats()["total_documents"] == 7
@@ -218,3 +218,13 @@ async def test_life_has_three_names_and_ends_at_once(rag, monkeypatch, key, insi
 async def test_a_time_range_that_is_none_is_refused(rag, given):
     with pytest.raises(InvalidArgument, match="range"):
         await rag.search("text", event_time_range=given)
+
+
+async def test_a_session_may_be_full_and_what_is_replaced_makes_room(rag):
+    rag.create_session_collection("s", max_vectors=2)
+    await rag.ingest([{"id": "a", "content": "one"}, {"id": "b", "content": "two"}], session_id="s")
+    await rag.ingest({"id": "a", "content": "another"}, session_id="s")
+    assert rag.get("a", session_id="s")["content"] == "another"
+    with pytest.raises(LimitExceeded):
+        await rag.ingest({"id": "c", "content": "three"}, session_id="s")
+    assert [document["id"] for document in rag.list_documents(session_id="s")] == ["a", "b"]
