@@ -159,6 +159,7 @@ class App:
             metrics=self.metrics,
             environ=self.environ,
             script_http=lambda: self.http,
+            account=self.tenants.models if self.multi_tenant else None,
         )
 
     @cached_property

@@ -10,11 +10,14 @@ A provider file has one class `Provider` built from `(endpoint, shared)`; it mak
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from llmspell.base.types import FinishReason, Media, Message, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from llmspell.base.context import Context
 
 
 class ToolSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: bool = False
     max_context_tokens: int | None = None
     max_output_tokens: int | None = None
+
+
+class Account(Protocol):
+    """Who pays for calls: asked before each, told after it."""
+
+    def before(self, context: Context | None) -> None:
+        """Raise when the caller may not spend more."""
+
+    def after(self, context: Context | None, usage: Usage) -> None:
+        """Note what a call cost."""
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from llmspell.base.effects import Effects
     from llmspell.metrics import Metrics
     from llmspell.net import HttpClient
+    from llmspell.providers._base import Account
     from llmspell.providers._embedding import EmbeddingServices
 
 _MAX_BUILT = 256
@@ -78,6 +79,7 @@ class Providers:
         metrics: Metrics | None = None,
         environ: Mapping[str, str] | None = None,
         script_http: Callable[[], HttpClient] | None = None,
+        account: Account | None = None,
     ) -> None:
         environ = _NO_ENVIRONMENT if environ is None else environ
         self._environ = environ
@@ -92,6 +94,7 @@ class Providers:
         self._prices: dict[tuple[str, str], Price | None] = {}
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
         self._tally = Tally(metrics)
+        self._account = account
 
     def resolve(self, spec: str | None, provider: str | None = None) -> tuple[str, str]:
         """Return provider and model of `spec`. Raises ConfigurationError."""
@@ -104,6 +107,7 @@ class Providers:
             effects=self._effects,
             environ=self._environ,
             script_http=self._script_http,
+            account=self._account,
         )
         made._shared.scripts = self._shared.scripts
         made._tally = self._tally
@@ -197,6 +201,8 @@ class Providers:
         name, model = self.resolve(spec)
         provider = self._provider(name, options)
         request = self._fill(name, model, request)
+        if self._account is not None:
+            self._account.before(context)
         attempts = self._attempts(name, model, context, options)
         while True:
             timeout_s = self._timeout(name, context, options)
@@ -210,7 +216,7 @@ class Providers:
                 self._tally.count(name, model, None, latency_ms=_ms(started))
                 await _pause(attempts.failed(error, latency_ms=_ms(started)))
                 continue
-            return self._settle(name, model, request, response, attempts, _ms(started), None)
+            return self._settle(name, model, request, response, attempts, _ms(started), None, context)
 
     async def stream(
         self, spec: str | None, request: ModelRequest, context: Context | None = None, options: CallOptions = _PLAIN
@@ -222,6 +228,8 @@ class Providers:
         name, model = self.resolve(spec)
         provider = self._provider(name, options)
         request = self._fill(name, model, request)
+        if self._account is not None:
+            self._account.before(context)
         attempts = self._attempts(name, model, context, options)
         while True:
             begun = False
@@ -241,7 +249,8 @@ class Providers:
                         if event.type == "usage" and event.usage is not None:
                             event = _with_usage(event, self._priced(name, model, request, event.usage, None))
                         elif event.response is not None:
-                            done = self._settle(name, model, request, event.response, attempts, _ms(started), ttft_ms)
+                            took = _ms(started)
+                            done = self._settle(name, model, request, event.response, attempts, took, ttft_ms, context)
                             event = msgspec.structs.replace(event, response=done)
                         yield event
                     return
@@ -416,9 +425,12 @@ class Providers:
         attempts: Attempts,
         latency_ms: int,
         ttft_ms: int | None,
+        context: Context | None,
     ) -> ModelResponse:
         usage = self._priced(name, model, request, response.usage, response)
         self._tally.count(name, model, usage, latency_ms=latency_ms)
+        if self._account is not None:
+            self._account.after(context, usage)
         self._shared.throttles[name].spend(usage.total_tokens)
         return msgspec.structs.replace(
             response,

@@ -14,6 +14,7 @@ from llmspell.base.clock import monotonic
 from llmspell.errors import Conflict
 from llmspell.tenancy import quotas
 from llmspell.tenancy.meter import ADD, Meter, oldest_kept, period_of
+from llmspell.tenancy.models import ModelAccount
 from llmspell.tenancy.records import Costs, Held, TenantUsage
 from llmspell.tenancy.reservation import Reservation
 from llmspell.tenancy.roll import Roll, inactive
@@ -35,6 +36,11 @@ class Accounts(Roll):
 
     measure: Callable[[str], Held]
     _meter: Meter
+
+    @property
+    def models(self) -> ModelAccount:
+        """What model calls of tenants go through."""
+        return ModelAccount(self)
 
     def reserve(self, tenant_id: str, *, credit: Mapping[str, int] | None = None, **amounts: int) -> Reservation:
         """Hold amounts for a batch before it starts; as a context manager the reservation ends with the block.

@@ -99,3 +99,23 @@ async def test_an_untrusted_spell_without_a_tenant_sees_none_where_tenancy_is_on
     assert await spell(app, read, sandbox="safe") == ["security" if app.multi_tenant else "1"]
     assert await spell(app, read, sandbox="standard") == ["1"]
     assert await spell(app, "print(RAG.config.multi_tenant)") == [str(app.multi_tenant).lower()]
+
+
+async def test_model_calls_are_on_the_tenants_account(tmp_path):
+    config = {
+        "tenancy.enabled": True,
+        "tenancy.tenants.acme.limits.monthly_cost_usd": 1.0,
+    }
+    async with llmspell.open(config, home=tmp_path, cwd=tmp_path) as app:
+        source = (
+            "Provider.scripted('m', {{text = 'one', usage = {input_tokens = 1, output_tokens = 1, cost_usd = 1.5}}}, {loop = true})"
+            "return Agent.create{name = 'a', model = 'scripted/m'}:execute('hello').usage.cost_usd"
+        )
+        first = await llmspell.run(source, app=app, tenant="acme", thread=False)
+        assert first.error is None, first.error
+        assert first.value > 0
+        assert app.tenants.usage("acme").model_cost_micros == round(first.value * 1e6)
+        assert app.tenants.costs("acme").model_usd == pytest.approx(first.value)
+        again = await llmspell.run(source, app=app, tenant="acme", thread=False)
+        assert again.error.details["code"] == "quota_exceeded"
+        assert (await llmspell.run(source, app=app, thread=False)).error is None
