@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import AccessDenied, QuotaExceeded, RateLimited
@@ -54,25 +53,21 @@ class Gate:
         filters = self.access.check(self.ctx, operation, resource)
         tenant = tenant_of(scope)
         if tenant is not None and self.tenants is not None:
-            with self._noting(operation, resource):
+            try:
                 if query:
                     self.tenants.admit(tenant)
                 else:
                     self.tenants.require_active(tenant)
+            except (AccessDenied, QuotaExceeded, RateLimited) as error:
+                self._note(error, operation, resource)
+                raise
         return {"and": [item.spec() for item in filters]} if filters else None
 
-    @contextmanager
-    def _noting(self, operation: str, resource: str) -> Iterator[None]:
+    def _note(self, error: AccessDenied | QuotaExceeded | RateLimited, operation: str, resource: str) -> None:
         """Write a refusal into the audit trail, with the caller."""
-        try:
-            yield
-        except (AccessDenied, QuotaExceeded, RateLimited) as error:
-            event = {"access_denied": "AccessDenied", "quota_exceeded": "QuotaExceeded"}.get(str(error.code))
-            reason = str(error.details.get("reason", error.message))
-            self.access.note(
-                event or "RateLimitExceeded", self.ctx, operation, resource, policy="tenant", reason=reason
-            )
-            raise
+        event = {"access_denied": "AccessDenied", "quota_exceeded": "QuotaExceeded"}.get(str(error.code))
+        reason = str(error.details.get("reason", error.message))
+        self.access.note(event or "RateLimitExceeded", self.ctx, operation, resource, policy="tenant", reason=reason)
 
     def vector_config(self, scope: str) -> dict[str, Any]:
         """Return what the tenant of a scope states about its indexes."""
@@ -89,8 +84,11 @@ class Gate:
         tenant = tenant_of(scope)
         if tenant is None or self.tenants is None:
             return None
-        with self._noting("insert", scope):
+        try:
             return self.tenants.reserve(tenant, credit=credit, **amounts)
+        except (AccessDenied, QuotaExceeded, RateLimited) as error:
+            self._note(error, "insert", scope)
+            raise
 
     def count(self, scope: str, **amounts: int) -> None:
         """Add to the usage of the place's tenant, if it has one."""

@@ -74,8 +74,8 @@ class Meter:
         now = int(time.time())
         if self._second[0] != now:
             self._second = (now, period_of(now))
-        words = [tenant, self._second[1], *(f"{name}={amount}" for name, amount in amounts.items())]
-        line = (" ".join(words) + "\n").encode()
+        counts = " ".join([f"{name}={amount}" for name, amount in amounts.items() if amount])
+        line = f"{tenant} {self._second[1]} {counts}\n".encode()
         with self._lock:
             if self._fd < 0:
                 name = f"{_PREFIX}{short(16)}.log"
