@@ -14,10 +14,12 @@ namespace spell::hnsw {
 namespace {
 
 struct Header {
-    std::uint64_t first, most, count, stride, label_at, vector_at;
-    std::int32_t top;
+    std::uint64_t first;                        // where an element begins in its own bytes: 0
+    std::uint64_t most, count;                  // elements
+    std::uint64_t stride, label_at, vector_at;  // of an element
+    std::int32_t top;                           // the highest layer, of the element `entry`
     std::uint32_t entry;
-    std::uint64_t room, room0, m;
+    std::uint64_t room, room0, m;  // links in a higher layer, in the lowest, and of a new element
     double mult;
     std::uint64_t ef_construction;
 };
