@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <numeric>
@@ -12,6 +14,7 @@
 #include "check.hpp"
 #include "distance/table.hpp"
 #include "hnsw/index.hpp"
+#include "hnsw/quantise.hpp"
 
 using spell::Errc;
 using spell::exact::Metric;
@@ -94,6 +97,16 @@ TEST(products_of_codes_agree_with_plain_arithmetic) {
         spell::distance::kernels().dot_codes(query, pointers, 3, n, active);
         spell::distance::baseline_kernels.dot_codes(query, pointers, 3, n, baseline);
         CHECK(std::memcmp(plain, active, sizeof(plain)) == 0 && std::memcmp(plain, baseline, sizeof(plain)) == 0);
+    }
+}
+
+TEST(vectors_only_a_damaged_file_holds_have_a_code_of_zeros) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+        const float vector[4] = {1.0f, bad, -2.0f, 0.5f};
+        std::int8_t code[4] = {1, 1, 1, 1};
+        const auto coded = spell::hnsw::quantise(vector, 4, code);
+        CHECK(coded.squares == 0 && coded.sum == 0 && coded.scale == 0.0f);
+        CHECK(std::all_of(code, code + 4, [](std::int8_t value) { return value == 0; }));
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "exact/magnitude.hpp"
 
@@ -13,6 +14,9 @@ Coded quantise(const float* vector, std::size_t n, std::int8_t* code) noexcept {
     constexpr double rounder = 0x1.8p52;
     Coded out;
     out.most = exact::largest_magnitude(vector, n);
+    if (!std::isfinite(out.most)) {
+        out.most = 0.0f;  // only a damaged file holds such vectors
+    }
     if (out.most == 0.0f) {
         std::fill(code, code + n, std::int8_t{0});
         return out;

@@ -81,17 +81,20 @@ void run(const std::string& input) {
 
 }  // namespace
 
+// The runtimes look for these in the program.
+#define VISIBLE __attribute__((visibility("default")))
+
 extern "C" {
-void __sanitizer_cov_trace_pc() {
+VISIBLE void __sanitizer_cov_trace_pc() {
     const auto from = reinterpret_cast<std::uintptr_t>(__builtin_return_address(0));
     bool& seen = reached[(from ^ from >> 20) % reached.size()];
     found_new = found_new || !seen;
     seen = true;
 }
-const char* __asan_default_options() {
+VISIBLE const char* __asan_default_options() {
     return "abort_on_error=1:max_allocation_size_mb=256:detect_leaks=0";
 }
-const char* __ubsan_default_options() {
+VISIBLE const char* __ubsan_default_options() {
     return "abort_on_error=1:print_stacktrace=1";
 }
 }
