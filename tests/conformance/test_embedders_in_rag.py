@@ -338,3 +338,20 @@ async def test_a_tenant_pays_for_what_a_service_embedded_for_it(openai, start):
     with pytest.raises(ProviderError):
         await rag.embed([f"text {number}" for number in range(40)], scope="tenant:acme")
     assert tenants.usage("acme").embedding_tokens > 14, "what was embedded before the failure costs too"
+
+
+async def test_new_files_begin_with_the_probe_once_it_is_known(start):
+    rag = start()
+    await rag.ingest("text")
+    wanted = rag._catalog.find("default").recorded.probe_hash
+    assert wanted is not None
+    for place in ({"tenant_id": "a"}, {"collection": "c"}, {"collection": "c", "tenant_id": "b"}):
+        found, _, _ = rag._made(place.get("collection", "default"), scope=rag.place(**place).scope)
+        assert found.recorded.probe_hash == wanted
+
+
+@pytest.mark.parametrize("model", ["", "x" * 201, "a\nb", "\x00"])
+async def test_what_is_no_name_of_a_model_is_refused(openai, start, model):
+    with pytest.raises(InvalidArgument, match="name of a model"):
+        await start(openai).embed(["x"], model=model)
+    assert openai.requests == []

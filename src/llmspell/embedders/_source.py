@@ -42,7 +42,7 @@ class Source:
     def __init__(self, embedder: Embedder, cache: VectorCache | None) -> None:
         self.embedder = embedder
         self._cache = cache
-        self._probe: Probe | None = None
+        self.known_probe: Probe | None = None
         self._ready = False
 
     @property
@@ -74,11 +74,11 @@ class Source:
 
     async def probe(self, spent: Spent | None = None) -> Probe:
         """Return the probe, made once; that needs the service, and tells the length of vectors."""
-        if self._probe is None:
+        if self.known_probe is None:
             row = (await self.embedder.embed([PROBE], spent=spent))[0]
             data = np.ascontiguousarray(row, "<f4").tobytes()
-            self._probe = Probe(data, blake3(data).hexdigest())
-        return self._probe
+            self.known_probe = Probe(data, blake3(data).hexdigest())
+        return self.known_probe
 
     def run(
         self,

@@ -347,7 +347,9 @@ class Providers:
         provider = self._built.get(key)
         if provider is None:
             if not self._catalog.profile(name).dialect:
-                raise ConfigurationError(f"the provider '{name}' only embeds, by RAG.embed: name another one for agents")
+                raise ConfigurationError(
+                    f"the provider '{name}' only embeds, by RAG.embed: name another one for agents"
+                )
             endpoint = self._catalog.endpoint(name, options)
             module = registry.get(endpoint.profile.dialect)
             if module is None:

@@ -12,7 +12,7 @@ from llmspell.base.offload import offload
 from llmspell.errors import InvalidArgument
 from llmspell.rag import accounts, sessions, stats
 from llmspell.rag.chunking import recipe
-from llmspell.rag.embedding import ANY, Wanted
+from llmspell.rag.embedding import ANY, Wanted, with_probe
 from llmspell.rag.gated import Gated
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.security.policies import denied
@@ -111,14 +111,14 @@ class Collections(Gated):
             apart = self._home is not None or "dimensions" in own
             if apart and self._catalog.find(name) is None and self.embedder().dim:
                 self._catalog.make(name, self._recorded(self.embedder(), None))  # the name stays the owner's to use
-            return self._place_made(name, self._recorded(chosen, metric), scope), chosen, True
+            return self._place_made(name, with_probe(self._recorded(chosen, metric), chosen), scope), chosen, True
         if metric is not None and metric != found.recorded.metric:
             raise InvalidArgument(
                 f"the collection {name!r} exists with metric {found.recorded.metric}, not {metric}",
                 details={"name": "metric", "value": metric},
             )
         chosen = self._collection_embedder(found, wanted)
-        return self._place_made(name, found.recorded, scope), chosen, False
+        return self._place_made(name, with_probe(found.recorded, chosen), scope), chosen, False
 
     def _place_made(self, name: str, recorded: Recorded, scope: str) -> Collection:
         """Return the collection that holds a scope; a new place of a tenant gets the index that the tenant states."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from llmspell import embedders
 from llmspell.base.offload import offload
 from llmspell.embedders._cache import VectorCache
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from llmspell.embedders._base import Services, Spent
     from llmspell.embedders._source import Probe, Run
     from llmspell.vectors.collection import Collection
+    from llmspell.vectors.records import Recorded
 
 CACHE_FILE = "embeddings.db"
 MAX_DIMENSIONS = 65_535
 MAX_SOURCES = 256
+MAX_NAME = 200
 
 
 class Wanted(NamedTuple):
@@ -70,6 +74,10 @@ class Embedding:
             raise InvalidArgument(
                 f"dimensions are a whole number from 1 to {MAX_DIMENSIONS}, got {dimensions!r}",
                 details={"name": "dimensions", "value": dimensions},
+            )
+        if model is not None and not (0 < len(model) <= MAX_NAME and model.isprintable()):
+            raise InvalidArgument(
+                f"the name of a model is 1 to {MAX_NAME} printable characters", details={"name": "embedding_model"}
             )
         section = self.config.embedding
         proper = embedders.canonical(name or section.default_provider)
@@ -183,6 +191,14 @@ class Embedding:
                 }
             )
         return listed
+
+
+def with_probe(recorded: Recorded, source: Source) -> Recorded:
+    """Return what a new file records, with the probe if it is known: writing it later costs a transaction a file."""
+    known = source.known_probe
+    if known is None or recorded.probe is not None:
+        return recorded
+    return msgspec.structs.replace(recorded, probe=known.data, probe_hash=known.hash)
 
 
 def mismatch(found: Collection, sentence: str, given: str) -> LLMSpellError:
