@@ -94,20 +94,23 @@ class Catalog:
     def _file(self, name: str) -> Path:
         return self.folder / folder_name(name) / FILE
 
-    def find(self, name: str, scope: str = "global") -> Collection | None:
-        """Return the collection that holds a scope, or None where there is none."""
+    def find(self, name: str, scope: str = "global", *, sure: bool = False) -> Collection | None:
+        """Return the collection that holds a scope, or None. sure: look whether another process removed it just now."""
         if tenants.is_tenant(scope) and not self._memory:
-            found = self._find_tenant(name, scope)
+            found = self._find_tenant(name, scope, sure=sure)
             if found is not None:
                 return found
-            main = self.find(name)  # stores made before tenants had files of their own
+            main = self.find(name, sure=sure)  # stores made before tenants had files of their own
             return main if main is not None and main.holds(scope) else None
         known = self._opened.get(name)
-        if known is not None:
+        if known is not None and known.is_current(sure=sure):
             return known
         file = self._file(name)
         with self._lock:
             known = self._opened.get(name)
+            if known is not None and not known.is_current(sure=True):
+                self._opened.pop(name).close(save=False)
+                known = None
             if known is not None or self._memory or not tenants.holds(file):
                 return known
             try:
@@ -115,13 +118,17 @@ class Catalog:
             except NotFound:
                 return None
 
-    def _find_tenant(self, name: str, scope: str) -> Collection | None:
+    def _find_tenant(self, name: str, scope: str, *, sure: bool = False) -> Collection | None:
         key = (name, scope)
+        awake = self._awake.get(key)
+        if awake is not None and awake.is_current(sure=sure) and key not in self._going:  # as almost always
+            self._use(key, awake)
+            return awake
         with self._lock:
             if key in self._going:
                 return None
             known = self._known.get(key)
-            if known is not None and known.is_current():
+            if known is not None and known.is_current(sure=sure):
                 self._use(key, known)
                 return known
             file = tenants.file_of(self.folder / folder_name(name), scope)
@@ -185,7 +192,7 @@ class Catalog:
 
     def make(self, name: str, recorded: Recorded, scope: str = "global") -> Collection:
         """Return the collection that holds a scope, made with `recorded` when there is none."""
-        found = self.find(name, scope)
+        found = self.find(name, scope, sure=True)
         if found is not None:
             return found
         if tenants.is_tenant(scope) and not self._memory:

@@ -67,6 +67,7 @@ class Collection:
         self._indexes = Indexes(
             self.recorded, settings=index or IndexSettings(), folder=self._folder, max_bytes=max_bytes
         )
+        self.is_current = self._connections.is_current
         self._worker = Worker(self._indexes, self._connections, durability=durability)
 
     @property
@@ -121,10 +122,6 @@ class Collection:
                 (scope, time.time()),
             ).fetchone()[0]
             return found
-
-    def is_current(self) -> bool:
-        """Tell whether the file is still the one that was opened: another process may have removed it."""
-        return self._connections.is_current()
 
     def rest(self) -> bool:
         """Close the file until the next use, if nothing is using it now; tell whether it is closed."""

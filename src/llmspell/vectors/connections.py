@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _openings = count()
 _KEPT = 4
+TRUSTED_S = 0.02
 _LONGEST_USE_S = 30.0
 _SMALL_CACHE_KIB = 256
 
@@ -50,6 +52,7 @@ class Connections:
         self.opening = next(_openings)  # another one whenever the file may have become another one
         first, self.recorded = self._connect(recorded)
         self._file = None if path == files.MEMORY else os.stat(path).st_ino
+        self._looked = 0.0
         self._idle.append(first)
 
     def _connect(self, recorded: Recorded | None) -> tuple[sqlite3.Connection, Recorded]:
@@ -107,8 +110,13 @@ class Connections:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection that may write, inside a transaction; the block may commit it itself."""
+        """Give the connection that may write, inside a transaction; the block may commit it itself.
+
+        Raises ComponentError with code `closed` when the file was removed: a write would go nowhere.
+        """
         with self._writing, self._borrowed() as connection, files.transaction(connection, write=True):
+            if not self.is_current(sure=True) and not self._closed:
+                raise ComponentError(f"{self._path} was removed by another process", code="closed")
             yield connection
 
     @contextmanager
@@ -122,12 +130,22 @@ class Connections:
         self.recorded = recorded
         self.opening = next(_openings)
 
-    def is_current(self) -> bool:
-        """Tell whether the file is still the one that was opened: another process may have removed it."""
+    def is_current(self, *, sure: bool = False) -> bool:
+        """Tell whether the file is still the one that was opened: another process may have removed it.
+
+        A moment ago is now, unless `sure`.
+        """
+        if self._closed or self._file is None:
+            return not self._closed
+        now = time.monotonic()
+        if not sure and now - self._looked < TRUSTED_S:
+            return True
         try:
-            return not self._closed and (self._file is None or os.stat(self._path).st_ino == self._file)
+            current = os.stat(self._path).st_ino == self._file
         except OSError:
             return False
+        self._looked = now
+        return current
 
     def rest(self) -> bool:
         """Close the file until the next use, if nothing uses it now; tell whether it is closed."""

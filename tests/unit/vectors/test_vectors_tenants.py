@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.errors import ComponentError, CorruptData, InvalidScope
-from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, tenants
+from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, connections, tenants
 
 DIM = 8
 RECORDED = Recorded(embedder="t", embedder_id="t", dimensions=DIM, metric="cosine", created=1.0)
@@ -141,13 +141,24 @@ def test_a_tenant_goes_with_its_folder_and_comes_back_empty(catalog, tmp_path):
     assert every(catalog, "tenant:b") == ["kept"]
 
 
-def test_one_that_another_process_removed_is_not_written_to(catalog, tmp_path):
-    put(catalog, "tenant:a", entry("d", "old"))
+@pytest.mark.parametrize("scope", ["tenant:a", "global"])
+def test_what_another_process_removed_is_not_written_to(catalog, tmp_path, scope, monkeypatch):
+    held = put(catalog, scope, entry("d", "old"))
     other = catalog_of(tmp_path / "v")
-    other.drop_scope("docs", "tenant:a")
-    assert catalog.find("docs", "tenant:a") is None
-    put(catalog, "tenant:a", entry("d", "new"))
-    assert every(other, "tenant:a") == ["new"]
+    if scope == "global":
+        other.drop("docs")
+    else:
+        other.drop_scope("docs", scope)
+    with pytest.raises(ComponentError):
+        held.put(scope, [entry("late")])
+    monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
+    assert catalog.find("docs", scope) is None
+    monkeypatch.undo()
+    put(catalog, scope, entry("d", "new"))
+    assert every(other, scope) == ["new"]
+    other.drop_scope("docs", scope)
+    put(catalog, scope, entry("d", "newer"))
+    assert every(other, scope) == ["newer"]
     other.close()
 
 
