@@ -223,6 +223,7 @@ class HnswVectors:
 
     def persist(self) -> int:
         """Put everything on the disk; return the bytes of indexes that were written."""
+        self._catalog.find(self._name)
         return self._catalog.save()
 
     def sweep(self) -> int:
