@@ -16,6 +16,7 @@ from llmspell.rag.embedding import ANY, Wanted, with_probe
 from llmspell.rag.gated import Gated
 from llmspell.rag.place import SESSION_COLLECTION, Place, scope_text, session_of
 from llmspell.security.policies import denied
+from llmspell.tenancy.records import scope_of
 from llmspell.vectors.catalog import Catalog, folder_name
 from llmspell.vectors.records import Recorded
 from llmspell.vectors.settings import index_settings
@@ -344,7 +345,11 @@ class Collections(Gated):
 
     def purge(self, tenant: str) -> int:
         """Remove everything of a tenant, whoever asks; return how many documents there were."""
-        return accounts.purge(self._catalog, tenant, self.config.default_collection)
+        scopes = {scope for _, scope, _ in accounts.places(self._catalog, tenant)} | {scope_of(tenant)}
+        removed = accounts.purge(self._catalog, tenant, self.config.default_collection)
+        for scope in scopes:
+            self._forget(scope)
+        return removed
 
     def close(self) -> None:
         """Forget sessions that do not persist and close the files. Safe to call twice."""

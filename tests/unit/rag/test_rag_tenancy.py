@@ -196,6 +196,17 @@ async def test_collections_and_sessions_of_others_are_neither_listed_nor_dropped
     assert bob.list_collections()[0]["documents"] == 0
 
 
+async def test_the_cached_vectors_of_a_deleted_tenant_are_gone(app):
+    alice = as_caller(app, ALICE)
+    await app.rag.ingest(docs(3), tenant_id="beta")
+    kept = app.rag._cache.stats()["entries"]
+    await alice.ingest(docs(4))
+    await alice.ingest(docs(2, "talk"), session_id="s")
+    assert app.rag._cache.stats()["entries"] == kept + 6
+    assert (await app.tenants.delete("acme")).verified
+    assert app.rag._cache.stats()["entries"] == kept
+
+
 async def test_filters_of_policies_hold_in_every_operation(app):
     class Team:
         name, priority = "team", 60
