@@ -146,11 +146,16 @@ async def test_an_embedder_that_is_down_is_not_asked_for_every_document(rag, mon
 
 
 async def test_what_progress_raises_is_no_failure_to_pass_over(rag):
-    def stop(progress):
-        raise ValidationError("enough")
+    told = []
+
+    def stop_once(progress):
+        told.append(progress.stage)
+        if told == ["chunk"]:
+            raise ValidationError("enough")
 
     with pytest.raises(ValidationError, match="enough"):
-        await rag.ingest(["a", "b"], on_progress=stop, on_error="skip")
+        await rag.ingest(["a", "b"], on_progress=stop_once, on_error="skip")
+    assert told == ["chunk"]
 
 
 @pytest.mark.parametrize(

@@ -220,12 +220,12 @@ async def test_what_is_written_during_reindexing_is_not_lost(rag, monkeypatch):
 
 
 async def test_reindexing_reaches_more_tenants_than_may_be_open(tmp_path):
-    rag = make(tmp_path, "rag.vector_storage.max_open_tenants=2")
-    for number in range(6):
+    rag = make(tmp_path, "rag.vector_storage.max_open_tenants=1")
+    for number in range(12):
         await rag.ingest({"id": "t", "content": f"text of tenant {number}"}, tenant_id=f"t{number}")
-    assert (await rag.reindex(dimensions=64))["documents"] == 6
-    found = [(await rag.search("text", tenant_id=f"t{number}")).results for number in range(6)]
-    assert [[item.text for item in items] for items in found] == [[f"text of tenant {number}"] for number in range(6)]
+    assert (await rag.reindex(dimensions=64))["documents"] == 12
+    found = [(await rag.search("text", tenant_id=f"t{number}")).results for number in range(12)]
+    assert [[item.text for item in items] for items in found] == [[f"text of tenant {number}"] for number in range(12)]
     rag.close()
 
 
