@@ -64,6 +64,14 @@ Cell Columns::cell(int column, Slot slot) const noexcept {
     return n < chunks.size() && chunks[n] ? chunks[n][slot % chunk] : Cell{};
 }
 
+const Cell* Columns::cells(int column, std::size_t first) const noexcept {
+    const std::size_t n = first / chunk;
+    if (column < 0 || columns_[static_cast<std::size_t>(column)].chunks.size() <= n) {
+        return nullptr;
+    }
+    return columns_[static_cast<std::size_t>(column)].chunks[n].get();
+}
+
 Cell& Columns::place(Column& column, Slot slot) {
     const std::size_t n = slot / chunk;
     if (column.chunks.size() <= n) {

@@ -32,6 +32,7 @@ struct Cell {
 
 class Columns {
  public:
+    static constexpr std::size_t chunk = 4096;
     static constexpr std::size_t most_columns = 64, longest_name = 128, longest_text = 4096, longest_list = 65535;
 
     static Status check(std::span<const Attrs> rows) noexcept;
@@ -48,6 +49,8 @@ class Columns {
 
     int find(std::string_view name) const noexcept;
     Cell cell(int column, Slot slot) const noexcept;
+    // The cells of the chunk that begins with this slot, or null when all are missing.
+    const Cell* cells(int column, std::size_t first) const noexcept;
     std::string_view text(std::size_t number) const noexcept { return *texts_[number]; }
     std::string_view item(const Cell& list, std::size_t i) const noexcept {
         return text(lists_[static_cast<std::size_t>(list.bits) + i]);
@@ -60,7 +63,6 @@ class Columns {
     std::size_t bytes() const noexcept;
 
  private:
-    static constexpr std::size_t chunk = 4096;
     struct Column {
         std::string name;
         std::vector<std::unique_ptr<Cell[]>> chunks;

@@ -18,14 +18,22 @@ struct Filter {
     std::string field;
     std::vector<Value> values;
     std::vector<Filter> parts;  // of all, any and none (which has one)
+
+    // The same for equal conditions and for no others.
+    std::string text() const;
 };
 
 class Bound {
  public:
     Bound(const Filter& filter, const Columns& columns);
     bool passes(Slot slot) const;
+    // One bit for each slot, whether it lives or not.
+    void mark(std::vector<std::uint64_t>& bits, std::size_t slots) const;
 
  private:
+    bool cell_passes(const Cell& cell) const;
+    template <class Test>
+    void mark_cells(std::vector<std::uint64_t>& bits, std::size_t slots, Test&& test) const;
     bool equal(const Cell& cell, std::size_t i) const;
     int compare(const Cell& cell) const;
     bool contains(const Cell& cell) const;

@@ -1,5 +1,6 @@
 // The reading half of Index: it chooses between a walk and a scan, and measures the best again on what is kept.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -11,11 +12,6 @@ namespace spell::hnsw {
 namespace {
 
 constexpr Error closed{Errc::closed, 0, 0, "index"};
-constexpr std::size_t sample = 512;
-
-bool allowed(const Search& how, std::int64_t key) {
-    return !how.allow || std::binary_search(how.allow->begin(), how.allow->end(), key);
-}
 
 }  // namespace
 
@@ -49,84 +45,101 @@ exact::Decode Index::decoder(Slot first) const {
     return [this, first](std::size_t i, float* out) { graph_->decode(first + static_cast<Slot>(i), out); };
 }
 
-Found Index::scan(const Query& ready, const Search& how, const Bound* bound) const {
+Found Index::scan(const Query& ready, const Search& how, const Selection* chosen) const {
     Best best(static_cast<std::size_t>(how.k), how.threshold, metric());
-    std::int64_t visited = 0;
     exact_scans_.fetch_add(1, std::memory_order_relaxed);
-    std::vector<float> space;
-    const auto measure = [&](Slot slot, std::int64_t key) {
-        best.offer(distance_to(ready, slot, space), key);
-        ++visited;
-    };
-    if (how.allow) {
-        for (const std::int64_t key : *how.allow) {
-            const Slot slot = map_.find(*rows_, key);
-            if (slot != no_slot && (bound == nullptr || bound->passes(slot))) {
-                measure(slot, key);
+    if (chosen != nullptr) {
+        constexpr std::size_t ahead = 4;
+        std::vector<Slot> slots;
+        slots.reserve(chosen->count());
+        chosen->each([&](Slot slot) { slots.push_back(slot); });
+        std::vector<float> space;
+        for (std::size_t i = 0; i < slots.size(); ++i) {
+            if (graph_ && i + ahead < slots.size()) {
+                graph_->fetch(slots[i + ahead]);
             }
+            best.offer(distance_to(ready, slots[i], space), std::as_const(*rows_).key(slots[i]));
         }
-    } else if (bound != nullptr) {
-        rows_->each_live([&](Slot slot) {
-            if (bound->passes(slot)) {
-                measure(slot, std::as_const(*rows_).key(slot));
-            }
-        });
-    } else {
-        Slot first = 0;
-        rows_->each_chunk([&](const exact::Chunk& chunk) {
-            exact::scan_chunk(chunk, ready, dim(), decoder(first), best);
-            first += static_cast<Slot>(chunk.rows);
-        });
-        visited = static_cast<std::int64_t>(map_.count());
+        return std::move(best).finish(static_cast<std::int64_t>(chosen->count()));
     }
-    return std::move(best).finish(visited);
+    Slot first = 0;
+    rows_->each_chunk([&](const exact::Chunk& chunk) {
+        exact::scan_chunk(chunk, ready, dim(), decoder(first), best);
+        first += static_cast<Slot>(chunk.rows);
+    });
+    return std::move(best).finish(static_cast<std::int64_t>(map_.count()));
 }
 
-// Whether so few elements pass that measuring just those is cheaper than walking among the others.
-bool Index::is_rare(const Search& how, const Bound* bound) const {
-    const std::size_t live = map_.count();
-    const auto enough = std::max(static_cast<std::size_t>(4 * how.k), live / 50);
-    if (how.allow && how.allow->size() < enough) {
-        return true;
-    }
-    if (bound == nullptr) {
-        return false;
-    }
+// Whether so many elements pass that asking each one met on a walk is cheaper than asking all.
+bool Index::is_common(const Bound& bound) const {
+    constexpr std::size_t sample = 512, share = 8;
     const std::size_t slots = graph_->limit();
     std::size_t seen = 0, passed = 0;
     for (std::size_t i = 0; i < sample; ++i) {
         const auto slot = static_cast<Slot>(slots * i / sample);
         if (rows_->is_live(slot)) {
             ++seen;
-            passed += bound->passes(slot) && allowed(how, std::as_const(*rows_).key(slot)) ? 1 : 0;
+            passed += bound.passes(slot) ? 1 : 0;
         }
     }
-    return seen == 0 || passed * live < enough * seen;
+    return passed * share > seen;
 }
 
-// None when it ends with fewer than k.
-std::optional<Found> Index::walk(const float* query, const Query& ready, const Search& how, const Bound* bound) const {
+// None when everything may be found, or when the walk is to ask each element it meets.
+Selections::Shared Index::selected(const Search& how, const Bound* bound, bool walkable) const {
+    if (how.allow) {
+        std::size_t slots = 0;
+        rows_->each_chunk([&](const exact::Chunk& chunk) { slots += chunk.rows; });
+        auto made = std::make_shared<Selection>(slots);
+        for (const std::int64_t key : *how.allow) {
+            const Slot slot = map_.find(*rows_, key);
+            if (slot != no_slot && (bound == nullptr || bound->passes(slot))) {
+                made->add(slot);
+            }
+        }
+        return made;
+    }
+    if (bound == nullptr) {
+        return nullptr;
+    }
+    const std::string text = how.filter->text();
+    bool asked = false;
+    Selections::Shared kept = selections_.find(text, generation_, asked);
+    if (kept || (walkable && !asked && is_common(*bound))) {
+        return kept;
+    }
+    kept = std::make_shared<Selection>(Selection::of(*bound, *rows_));
+    selections_.keep(text, generation_, kept);
+    return kept;
+}
+
+std::size_t Index::effort(const Search& how) const noexcept {
+    return std::max(static_cast<std::size_t>(how.k),
+                    how.ef == 0 ? options_.ef_search : static_cast<std::size_t>(how.ef));
+}
+
+// Whether comparing all that pass is cheaper than walking among the others. A walk meets about 15 elements for each of
+// its effort, and the more the fewer pass; each costs half as much again as one of a scan.
+bool Index::is_rare(std::size_t selected, const Search& how) const noexcept {
+    const double share = static_cast<double>(selected) / static_cast<double>(map_.count());
+    const double root = std::sqrt(share);
+    return static_cast<double>(selected) * root * std::sqrt(root) < 22.0 * static_cast<double>(effort(how));
+}
+
+// None when it ends with fewer than k. chosen: the elements that may be found, when they are known; else `bound` tells.
+std::optional<Found> Index::walk(const float* query, const Query& ready, const Search& how, const Bound* bound,
+                                 const Selection* chosen) const {
     const auto lent = scratches_.lend();
     Scratch& scratch = *lent;
     const std::size_t slots = graph_->limit();
-    std::vector<bool> among;
-    if (how.allow) {
-        among.resize(slots);
-        for (const std::int64_t key : *how.allow) {
-            const Slot slot = map_.find(*rows_, key);
-            if (slot < slots) {
-                among[slot] = true;
-            }
-        }
-    }
     const Graph::Passes passes = [&](Slot slot) {
-        return rows_->is_live(slot) && (!how.allow || among[slot]) && (bound == nullptr || bound->passes(slot));
+        return chosen != nullptr ? chosen->has(slot)
+                                 : rows_->is_live(slot) && (bound == nullptr || bound->passes(slot));
     };
     Measure measure(*graph_, *rows_);
     measure.query(query);
-    const auto k = static_cast<std::size_t>(how.k);
-    const std::size_t ef = std::max(k, how.ef == 0 ? options_.ef_search : static_cast<std::size_t>(how.ef));
-    const bool narrow = how.allow || bound != nullptr;
+    const std::size_t ef = effort(how);
+    const bool narrow = chosen != nullptr || bound != nullptr;
     std::vector<Near>& pool = scratch.pool;
     graph_->search(measure, ef, slots, narrow ? &passes : nullptr, scratch);
     std::size_t visited = scratch.visited.count();
@@ -137,18 +150,59 @@ std::optional<Found> Index::walk(const float* query, const Query& ready, const S
             visited += scratch.visited.count();
         }
     }
-    Found found = measured(pool, ready, how);
+    bool all = false;
+    Found found = measured(pool, ready, how, all);
     found.visited = static_cast<std::int64_t>(visited);
-    if (found.hits.size() < k) {
+    if (found.hits.size() < static_cast<std::size_t>(how.k)) {
         return std::nullopt;
     }
     found.exhausted = false;
     return found;
 }
 
+// Compares the codes of all that may be found, then the best as they are kept.
+Found Index::scan_codes(const float* query, const Query& ready, const Search& how, const Selection& chosen) const {
+    const auto lent = scratches_.lend();
+    std::vector<Near>& pool = (*lent).pool;
+    pool.clear();
+    pool.reserve(chosen.count());
+    Measure measure(*graph_, *rows_);
+    measure.query(query);
+    std::array<Slot, 256> slots;
+    std::array<float, 256> distances;
+    std::size_t held = 0;
+    const auto flush = [&] {
+        measure.many(slots.data(), held, distances.data());
+        for (std::size_t i = 0; i < held; ++i) {
+            pool.emplace_back(distances[i], slots[i]);
+        }
+        held = 0;
+    };
+    chosen.each([&](Slot slot) {
+        slots[held++] = slot;
+        if (held == slots.size()) {
+            flush();
+        }
+    });
+    flush();
+    const auto begin = pool.begin();
+    const std::size_t first = std::min(pool.size(), 2 * static_cast<std::size_t>(how.k) + 32);
+    std::nth_element(begin, begin + static_cast<std::ptrdiff_t>(first) - 1, pool.end());
+    std::sort(begin, begin + static_cast<std::ptrdiff_t>(first));
+    bool all = false;
+    Found found = measured(std::span(pool).first(first), ready, how, all);
+    if (all && first < pool.size()) {
+        std::sort(begin, pool.end());
+        found = measured(pool, ready, how, all);
+    }
+    found.visited = static_cast<std::int64_t>(pool.size());
+    found.exhausted = found.hits.size() < static_cast<std::size_t>(how.k);
+    return found;
+}
+
 // Measures the candidates on what is kept, nearest first, until the rest is farther than the k best by more than twice
-// what the walk was ever wrong.
-Found Index::measured(std::span<const Near> pool, const Query& ready, const Search& how) const {
+// what the codes were ever wrong. all: whether it came to none that far.
+Found Index::measured(std::span<const Near> pool, const Query& ready, const Search& how, bool& all) const {
     constexpr std::size_t ahead = 6, least = 3;
     for (std::size_t i = 0; i < std::min(ahead, pool.size()); ++i) {
         graph_->fetch_tail(pool[i].slot());
@@ -159,9 +213,11 @@ Found Index::measured(std::span<const Near> pool, const Query& ready, const Sear
     Best best(static_cast<std::size_t>(how.k), how.threshold, metric());
     std::vector<float> space;
     float wrong = 0.0f;
-    for (std::size_t i = 0; i < pool.size(); ++i) {
+    all = true;
+    for (std::size_t i = 0; i < pool.size() && all; ++i) {
         const float walked = pool[i].distance();
         if (i >= least && best.full() && walked > as_walked(best.worst()) + 2.0f * wrong) {
+            all = false;
             break;
         }
         if (i + ahead < pool.size()) {
@@ -186,17 +242,22 @@ Result<Found> Index::find(const float* query, const Search& how) const {
         bound.emplace(*how.filter, columns_);
     }
     const Bound* const filter = bound ? &*bound : nullptr;
-    const bool small = map_.count() <= static_cast<std::size_t>(how.k);
-    if (how.exact || small || !graph_ || !graph_->linked || graph_->wild()) {
-        return scan(ready, how, filter);
+    const auto k = static_cast<std::size_t>(how.k);
+    const bool walkable = !how.exact && graph_ && graph_->linked && !graph_->wild() && map_.count() > k;
+    const Selections::Shared chosen = selected(how, filter, walkable);
+    if (!walkable || (chosen && chosen->count() <= k)) {
+        return scan(ready, how, chosen.get());
     }
-    if (!is_rare(how, filter)) {
-        if (auto found = walk(query, ready, how, filter)) {
+    if (!chosen || !is_rare(chosen->count(), how)) {
+        if (auto found = walk(query, ready, how, filter, chosen.get())) {
             return std::move(*found);
         }
     }
     fallbacks_.fetch_add(1, std::memory_order_relaxed);
-    return scan(ready, how, filter);
+    if (chosen && options_.codes()) {
+        return scan_codes(query, ready, how, *chosen);
+    }
+    return scan(ready, how, selected(how, filter, false).get());
 }
 
 Result<Found> Index::search(const float* query, const Search& how) const noexcept {

@@ -107,6 +107,12 @@ class Graph {
             tails_->fetch(slot);
         }
     }
+    void fetch(Slot slot) const noexcept {
+        for (std::size_t i = 0; i < records_.stride(); i += 64) {
+            __builtin_prefetch(records_.at(slot) + i);
+        }
+        fetch_tail(slot);
+    }
     // 1 / length of the coded vector, or 0 when that is beyond float.
     float coded_scale(Slot slot, const float* vector) const noexcept;
     void erase(Slot slot) noexcept;

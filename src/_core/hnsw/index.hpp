@@ -26,6 +26,7 @@
 #include "hnsw/columns.hpp"
 #include "hnsw/filter.hpp"
 #include "hnsw/graph.hpp"
+#include "hnsw/selection.hpp"
 
 namespace spell::hnsw {
 
@@ -151,10 +152,15 @@ class Index {
     void drop_graph();
 
     Result<Found> find(const float* query, const Search& how) const;
-    std::optional<Found> walk(const float* query, const Query& ready, const Search& how, const Bound* bound) const;
-    Found measured(std::span<const Near> pool, const Query& ready, const Search& how) const;
-    Found scan(const Query& ready, const Search& how, const Bound* bound) const;
-    bool is_rare(const Search& how, const Bound* bound) const;
+    Selections::Shared selected(const Search& how, const Bound* bound, bool walkable) const;
+    bool is_common(const Bound& bound) const;
+    bool is_rare(std::size_t selected, const Search& how) const noexcept;
+    std::size_t effort(const Search& how) const noexcept;
+    std::optional<Found> walk(const float* query, const Query& ready, const Search& how, const Bound* bound,
+                              const Selection* chosen) const;
+    Found scan_codes(const float* query, const Query& ready, const Search& how, const Selection& chosen) const;
+    Found measured(std::span<const Near> pool, const Query& ready, const Search& how, bool& all) const;
+    Found scan(const Query& ready, const Search& how, const Selection* chosen) const;
     float distance_to(const Query& ready, Slot slot, std::vector<float>& space) const;
     exact::Decode decoder(Slot first) const;
     void copy_vector(Slot slot, float* out) const;
@@ -182,6 +188,7 @@ class Index {
     mutable std::atomic<std::uint64_t> searches_{0}, exact_scans_{0}, fallbacks_{0};
     std::uint64_t generation_ = 0;
     mutable Scratches scratches_;
+    mutable Selections selections_;
 };
 
 }  // namespace spell::hnsw

@@ -113,8 +113,8 @@ void Graph::walk(const Measure& measure, Near from, std::size_t level, std::size
 // Elements that do not pass are walked through. The walk ends when the nearest left is beyond the worst kept.
 void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, const Passes& passes,
                           Scratch& scratch) const {
-    std::array<Slot, most_links> next;
-    std::array<float, most_links> distances;
+    std::array<Slot, beam * most_links> next;
+    std::array<float, beam * most_links> distances;
     auto& pool = scratch.pool;  // a heap, the farthest in front
     auto& queue = scratch.queue;
     const auto offer = [&](Near fresh) {
@@ -138,14 +138,19 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
     scratch.visited.expect(1);
     scratch.visited.first(from.slot());
     offer(from);
-    while (!queue.empty()) {
-        std::pop_heap(queue.begin(), queue.end(), Farther());
-        const Near nearest = queue.back();
-        queue.pop_back();
-        if (pool.size() == ef && pool.front() < nearest) {
-            break;
+    for (bool done = false; !done;) {
+        std::size_t count = 0;
+        done = true;
+        for (std::size_t taken = 0; taken < beam && !queue.empty(); ++taken) {
+            const Near nearest = queue.front();
+            if (pool.size() == ef && pool.front() < nearest) {
+                break;
+            }
+            std::pop_heap(queue.begin(), queue.end(), Farther());
+            queue.pop_back();
+            count += unseen(nearest.slot(), 0, scratch, next.data() + count);
+            done = false;
         }
-        const std::size_t count = unseen(nearest.slot(), 0, scratch, next.data());
         measure.many(next.data(), count, distances.data());
         for (std::size_t i = 0; i < count; ++i) {
             offer({distances[i], next[i]});
