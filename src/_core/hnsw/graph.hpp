@@ -203,6 +203,7 @@ class Graph {
     }
     std::size_t unseen(Slot slot, std::size_t level, Scratch& scratch, Slot* out) const;
     void plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const;
+    bool is_covered(const Measure& measure, const Near& candidate, std::span<const Slot> others, float factor) const;
     void select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const;
     void set_best(Slot target, std::size_t level, std::vector<Slot>& all);
     void add_links(Slot target, std::size_t level, std::span<const Slot> incoming);
