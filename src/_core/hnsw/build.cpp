@@ -48,14 +48,13 @@ bool Graph::is_covered(const Measure& measure, const Near& candidate, std::span<
     return false;
 }
 
-// Of the candidates, nearest first, those that are nearer to the element than to any already chosen: so links lead in
+// Adds to the chosen, of the candidates, nearest first, those that are nearer to the element than to any already chosen: so links lead in
 // all directions. A list that this leaves short is filled up to m with those that are not much nearer to one chosen,
 // which saves a walk one element in seven (the factor of Jayaram Subramanya and others 2019, but only after the strict
 // choice, which keeps apart clusters linked). Inner products are no lengths, and have no factor.
 void Graph::select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const {
     constexpr std::size_t longest_second = 32;
     std::sort(candidates.begin(), candidates.end());
-    chosen.clear();
     Measure measure(*this, rows_);
     std::vector<Near> second;
     for (const Near& candidate : candidates) {

@@ -42,24 +42,12 @@ bool Graph::without_dead(Slot slot, std::size_t level, std::vector<Slot>& kept, 
     for (std::size_t i = 0; i < beyond.size(); ++i) {
         candidates.emplace_back(distances[i], beyond[i]);
     }
-    std::sort(candidates.begin(), candidates.end());
-    distances.resize(room(level));
-    std::vector<Slot> spare;
-    for (const Near& candidate : candidates) {
-        if (kept.size() == room(level)) {
-            break;
+    select(candidates, room(level), kept);
+    const std::size_t wanted = std::min(room(level), now.size() + 2);  // more, since they are not as well chosen
+    for (std::size_t i = 0; i < candidates.size() && kept.size() < wanted; ++i) {
+        if (std::find(kept.begin(), kept.end(), candidates[i].slot()) == kept.end()) {
+            kept.push_back(candidates[i].slot());
         }
-        measure.element(candidate.slot());
-        measure.many(kept.data(), kept.size(), distances.data());
-        if (std::none_of(distances.begin(), distances.begin() + static_cast<std::ptrdiff_t>(kept.size()),
-                         [&](float distance) { return distance < candidate.distance(); })) {
-            kept.push_back(candidate.slot());
-        } else {
-            spare.push_back(candidate.slot());
-        }
-    }
-    for (std::size_t i = 0; i < spare.size() && kept.size() < now.size(); ++i) {
-        kept.push_back(spare[i]);
     }
     return true;
 }
