@@ -32,6 +32,8 @@ def ingest(call: Call, out: Output) -> int:
     metadata = dict(pair("--metadata", item) for item in call.get("metadata") or ())
     import asyncio
 
+    from llmspell.base.offload import offload
+
     reading = _Reading(call, metadata, duration(call, "ttl"))
     app = started(call, out)
     options: dict[str, Any] = {
@@ -53,6 +55,8 @@ def ingest(call: Call, out: Output) -> int:
                 total["embedder"] = result.get("embedder")
                 for name in (*COUNTS, "duration_ms"):
                     total[name] += result[name]
+            if total["vectors_created"]:
+                await offload(app.rag.build_indexes)
         except asyncio.CancelledError:
             shown.end()
             out.note("interrupted: what is stored stays, the same command goes on from there")

@@ -329,6 +329,10 @@ class Collections(Gated):
         self.sweep_sessions()
         self._catalog.save()
 
+    def build_indexes(self) -> None:
+        """Build and save the graphs of the collections in use: later processes open them."""
+        self._catalog.build()
+
     def load(self) -> None:
         """Take what the vectors folder holds into collections in memory."""
         if not self._sees_all:

@@ -3,7 +3,7 @@
 An attribute stands for a field only while every row's value of it means the same to the index as to
 `filters.compile_filter`; what does not is noted, and filters over such a field are not translated:
 
-    scalars            as they are; whole numbers up to 2^53, texts up to 4 KiB
+    scalars            as they are; whole numbers up to 2^53, texts up to 256 bytes
     lists of texts     for `contains` and `exists` alone
     tables             their fields by dotted path
     anything else      (null, other lists, long texts, a 57th field) not translated
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_FIELDS = 56  # an index has at most 64 attributes
 EVENT, INGESTED, EXPIRES = "t.event", "t.ingested", "t.expires"
-_MAX_NAME, _MAX_TEXT, _EXACT_INT = 120, 4096, 1 << 53
+_MAX_NAME, _MAX_TEXT, _EXACT_INT = 120, 256, 1 << 53  # longer texts stay out of memory
 _MAX_DEPTH, _MAX_TERMS = 14, 240  # of the index, less what times and expiry add
 _ORDERS = ("gt", "gte", "lt", "lte")
 

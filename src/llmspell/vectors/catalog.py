@@ -342,6 +342,10 @@ class Catalog:
                 total[what] += amount
         return total
 
+    def build(self) -> int:
+        """Build and save the graphs of what is open; return the bytes written, 0 in memory."""
+        return 0 if self._memory else sum(found.build() for found in [*self._opened.values(), *self._awake.values()])
+
     def save(self) -> int:
         """Put every open collection on the disk; return the bytes of graphs that were written."""
         written = 0

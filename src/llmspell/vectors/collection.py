@@ -433,10 +433,14 @@ class Collection:
         """Free what removed vectors still hold in the loaded index of a scope, or of all."""
         return self._indexes.compact(scope)
 
+    def build(self) -> int:
+        """Build the graphs that are missing and save them; return the bytes written."""
+        return self._worker.persist()
+
     def save(self) -> int:
         """Remove what expired and put everything on the disk, graphs too; return the bytes of the graphs."""
         self.sweep()
-        written = self._worker.persist()
+        written = self.build()
         if self._folder is not None:
             with self._connections.alone() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -14,6 +14,9 @@ class Service:
     def __init__(self):
         self.calls = []
 
+    def build_indexes(self):
+        self.built = True
+
     async def ingest(self, docs, **options):
         self.calls.append((docs, options))
         return {
@@ -52,6 +55,7 @@ def test_files_of_folders_become_documents(service, tmp_path, capsys):
     (tmp_path / "d" / "bad.md").write_bytes(b"\xff\xfe\x00")
     words = ["rag", "ingest", "d", "--glob", "*.md", "--recursive", "--collection", "c", "--chunk-size", "100"]
     assert main([*words, "--metadata", "lang=en", "--ttl", "2m", "--output", "json"]) == 0
+    assert service.built
     docs, options = service.calls[0]
     assert [doc["content"] for doc in docs] == ["one", "three"]
     assert docs[0] == {

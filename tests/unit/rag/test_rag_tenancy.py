@@ -462,6 +462,7 @@ HARMLESS = {
     "purge": "for the accounts",
     "keep_turn": "stores by `ingest`, which asks",
     "save": "puts on the disk what is there",
+    "build_indexes": "puts on the disk what is there",
     "close": "ends the process's retrieval",
     "sweep_sessions": "removes what expired anyway",
     "chunk": "touches no place",

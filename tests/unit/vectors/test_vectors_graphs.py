@@ -512,3 +512,26 @@ def test_the_end_of_the_interpreter_waits_for_no_graph(path):
     assert not live(made).is_graph
     assert found(made, vectors[9]) == ["d9"]
     made.close()
+
+
+def test_graphs_of_what_is_open_are_built_without_a_search(tmp_path):
+    for memory in (False, True):
+        catalog = Catalog(tmp_path / str(memory), memory=memory, durability="none", max_bytes=1 << 24, index=INDEX)
+        for scope in ("global", "tenant:a"):
+            rows = RNG.normal(size=(60, DIM))
+            catalog.make("docs", RECORDED, scope).put(scope, [entry(f"d{at}", row) for at, row in enumerate(rows)])
+        written = catalog.build()
+        assert (written > 0) == (not memory)
+        assert catalog.build() == 0
+        catalog.close()
+        assert len(list((tmp_path / str(memory)).rglob("*.lsvx"))) == (0 if memory else 2)
+
+
+def test_long_texts_stay_out_of_the_index_and_are_filtered_all_the_same(path):
+    made = opened(path)
+    made.put("global", [entry(f"d{at}", metadata={"note": "n" * 300 + str(at), "n": at}) for at in range(60)])
+    for spec in ({"note": "n" * 300 + "7"}, {"n": 7}):
+        query = Query(k=9, vector=np.ones(DIM, np.float32), matches=compile_filter(spec), filters=spec)
+        assert [hit.id for hit in made.search("global", query)[0]] == ["d7"]
+    assert all(set(item) == {"m.n", "t.ingested"} for item in live(made).index.get_attrs(live(made).index.keys()))
+    made.close()
