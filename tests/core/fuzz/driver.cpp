@@ -92,7 +92,7 @@ VISIBLE void __sanitizer_cov_trace_pc() {
     seen = true;
 }
 VISIBLE const char* __asan_default_options() {
-    return "abort_on_error=1:max_allocation_size_mb=256:detect_leaks=0";
+    return "abort_on_error=1:handle_segv=2:handle_sigbus=2:handle_sigfpe=2:max_allocation_size_mb=256:detect_leaks=0";
 }
 VISIBLE const char* __ubsan_default_options() {
     return "abort_on_error=1:print_stacktrace=1";
