@@ -251,24 +251,28 @@ class Catalog:
         if scope is not None:
             found = self.find(name, scope)
             return total if found is None else found.stats(scope)
-        for found in self._every(name):
-            counts = found.stats()
+        for counts in self._every(name):
             for what in _COUNTS:
-                total[what] += counts[what]
+                total[what] += counts.get(what, 0)
             times = [at for at in (total["last_ingest_at"], counts["last_ingest_at"]) if at is not None]
             total["last_ingest_at"] = max(times, default=None)
         return total
 
-    def _every(self, name: str) -> Iterator[Collection]:
-        """Yield the collection and those of its tenants, one after the other."""
+    def _every(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the counts of the collection and of its tenants; those that rest are not woken for it."""
         main = self.find(name)
         if main is not None:
-            yield main
-        if not self._memory:
-            for scope in tenants.listed(self.folder / folder_name(name)):
-                found = self._find_tenant(name, scope)
-                if found is not None:
-                    yield found
+            yield main.stats()
+        folder = self.folder / folder_name(name)
+        for scope in () if self._memory else tenants.listed(folder):
+            resting = None
+            if (name, scope) not in self._awake:
+                resting = files.peek(tenants.file_of(folder.absolute(), scope))
+            found = None if resting is not None else self._find_tenant(name, scope)
+            if resting is not None:
+                yield resting
+            elif found is not None:
+                yield found.stats()
 
     def drop_scope(self, name: str, scope: str) -> dict[str, int]:
         """Remove a scope with all in it, a tenant with its file; return counts: documents, vectors, bytes."""

@@ -370,32 +370,16 @@ class Collection:
     def stats(self, scope: str | None = None) -> dict[str, Any]:
         """Return documents, chunks, vectors, bytes, scopes, memory_bytes, last_ingest_at of a scope, or of all."""
         with self._connections.read() as connection:
-            if scope is not None:
-                place = rows.place(connection, scope)
-                return self._counts(connection, -1 if place is None else place.number)
-            found = self._counts(connection, None)
-            pages = connection.execute("PRAGMA page_count").fetchone()[0]
-            return {**found, "bytes": pages * connection.execute("PRAGMA page_size").fetchone()[0]}
+            if scope is None:
+                return {**rows.counts(connection, None), **self._index_counts(), "bytes": rows.size(connection)}
+            place = rows.place(connection, scope)
+            return self._counts(connection, -1 if place is None else place.number)
 
-    def _counts(self, connection: sqlite3.Connection, scope: int | None) -> dict[str, Any]:
-        row = connection.execute(
-            "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0), count(DISTINCT scope), max(ingested),"
-            " coalesce(sum(tokens), 0), coalesce(sum(expires <= ?2), 0) FROM documents WHERE ?1 IS NULL OR scope = ?1",
-            (scope, time.time()),
-        ).fetchone()
-        changes = connection.execute(
-            "SELECT coalesce(sum(top + seq), 0) FROM scopes WHERE ?1 IS NULL OR id = ?1", (scope,)
-        ).fetchone()
+    def _counts(self, connection: sqlite3.Connection, scope: int) -> dict[str, Any]:
+        return {**rows.counts(connection, scope), **self._index_counts()}
+
+    def _index_counts(self) -> dict[str, Any]:
         return {
-            "documents": row[0],
-            "chunks": row[1],
-            "vectors": row[1],
-            "bytes": row[2],
-            "scopes": row[3],
-            "last_ingest_at": row[4],
-            "tokens": row[5],
-            "expired": row[6],
-            "generation": changes[0],
             "removed": self._indexes.removed,
             "build_ms": self._worker.build_ms,
             "memory_bytes": self._indexes.memory_bytes,

@@ -15,9 +15,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from llmspell.errors import CorruptData, NotFound, StorageError, StorageFailure, StorageFull, VersionMismatch
-from llmspell.vectors import tenants
+from llmspell.vectors import rows, tenants
 from llmspell.vectors.records import Recorded
 
 FORMAT = 2
@@ -142,6 +143,20 @@ def _upgrade(connection: sqlite3.Connection, path: str) -> None:
         if connection.execute("SELECT format FROM meta").fetchone()[0] < FORMAT:  # else another process was sooner
             for statement in (*_FROM_1, "UPDATE meta SET format = 2"):
                 connection.execute(statement)
+
+
+def peek(path: Path) -> dict[str, Any] | None:
+    """Return the counts of a file that rests, without locking it; None for one that somebody may be writing."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return None
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)
+        try:
+            return {**rows.counts(connection, None), "bytes": rows.size(connection)}
+        finally:
+            connection.close()
+    except (sqlite3.Error, ValueError):  # of an older format, damaged, removed: who opens it will be told
+        return None
 
 
 @contextmanager

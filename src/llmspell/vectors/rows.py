@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,35 @@ def place(connection: sqlite3.Connection, scope: str | int) -> Place | None:
 def count(connection: sqlite3.Connection, number: int) -> int:
     """Return how many vectors a scope has."""
     return int(connection.execute("SELECT count(*) FROM vectors WHERE scope = ?", (number,)).fetchone()[0])
+
+
+def counts(connection: sqlite3.Connection, number: int | None) -> dict[str, Any]:
+    """Return documents, chunks, vectors, bytes, scopes, last_ingest_at and others of a scope, None for all."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(bytes), 0), count(DISTINCT scope), max(ingested),"
+        " coalesce(sum(tokens), 0), coalesce(sum(expires <= ?2), 0) FROM documents WHERE ?1 IS NULL OR scope = ?1",
+        (number, time.time()),
+    ).fetchone()
+    changes = connection.execute(
+        "SELECT coalesce(sum(top + seq), 0) FROM scopes WHERE ?1 IS NULL OR id = ?1", (number,)
+    ).fetchone()
+    return {
+        "documents": row[0],
+        "chunks": row[1],
+        "vectors": row[1],
+        "bytes": row[2],
+        "scopes": row[3],
+        "last_ingest_at": row[4],
+        "tokens": row[5],
+        "expired": row[6],
+        "generation": changes[0],
+    }
+
+
+def size(connection: sqlite3.Connection) -> int:
+    """Return the bytes of the file."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 def vectors(

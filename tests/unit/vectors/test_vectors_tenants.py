@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.errors import ComponentError, CorruptData, InvalidScope
-from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, connections, tenants
+from llmspell.vectors import Catalog, Collection, Part, Query, Recorded, Stored, connections, files, tenants
 
 DIM = 8
 RECORDED = Recorded(embedder="t", embedder_id="t", dimensions=DIM, metric="cosine", created=1.0)
@@ -281,3 +281,19 @@ def test_a_newer_scope_column_is_in_files_of_today(tmp_path):
     raw = sqlite3.connect(made.path)
     assert raw.execute("SELECT format, scope FROM meta").fetchone() == (2, "tenant:x")
     raw.close()
+
+
+def test_counting_all_wakes_nobody_and_misses_nothing(catalog, tmp_path):
+    for number in range(12):
+        put(catalog, f"tenant:{number}", entry("d"), entry("e", expires=1.0))
+    other = catalog_of(tmp_path / "v")
+    put(other, "tenant:0", entry("f"))
+    awake = set(catalog._awake)
+    assert ("docs", "tenant:1") not in awake
+    counts = catalog.stats("docs")
+    assert set(catalog._awake) <= awake | {("docs", "tenant:0")}
+    assert (counts["documents"], counts["vectors"], counts["expired"], counts["scopes"]) == (25, 25, 12, 12)
+    assert counts["bytes"] > 12 * 10_000
+    other.close()
+    assert files.peek(tmp_path / "nothing" / "data.db") is None
+    assert not (tmp_path / "nothing").exists()
