@@ -48,10 +48,10 @@ bool Graph::is_covered(const Measure& measure, const Near& candidate, std::span<
     return false;
 }
 
-// Adds to the chosen, of the candidates, nearest first, those that are nearer to the element than to any already chosen: so links lead in
-// all directions. A list that this leaves short is filled up to m with those that are not much nearer to one chosen,
-// which saves a walk one element in seven (the factor of Jayaram Subramanya and others 2019, but only after the strict
-// choice, which keeps apart clusters linked). Inner products are no lengths, and have no factor.
+// Adds to the chosen, of the candidates, nearest first, those that are nearer to the element than to any already
+// chosen: so links lead in all directions. A list that this leaves short is filled up to m with those that are not much
+// nearer to one chosen, which saves a walk one element in seven (the factor of Jayaram Subramanya and others 2019, but
+// only after the strict choice, which keeps apart clusters linked). Inner products are no lengths, and have no factor.
 void Graph::select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const {
     constexpr std::size_t longest_second = 32;
     std::sort(candidates.begin(), candidates.end());
@@ -80,6 +80,27 @@ void Graph::select(std::vector<Near>& candidates, std::size_t most, std::vector<
     }
 }
 
+// The ef_construction nearest, without the dead among them. Where hardly one of those lives, as after many replacements
+// of one vector, the walk goes on through them to the nearest that do: an element without links is lost.
+Near Graph::living(const Measure& measure, Near from, std::size_t level, Scratch& scratch,
+                   std::vector<Near>& found) const {
+    const auto take = [&] {
+        found.clear();
+        std::copy_if(scratch.pool.begin(), scratch.pool.end(), std::back_inserter(found),
+                     [&](const Near& near) { return head(near.slot()).dead == 0; });
+    };
+    scratch.visited.reset(limit());
+    walk(measure, from, level, shape_.ef_construction, scratch);
+    const Near nearest = scratch.pool.front();
+    take();
+    if (found.size() < shape_.m && found.size() < scratch.pool.size()) {
+        scratch.visited.reset(limit());
+        walk_filtered(measure, from, level, shape_.m, [&](Slot slot) { return head(slot).dead == 0; }, scratch);
+        take();
+    }
+    return nearest;
+}
+
 void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const {
     Measure measure(*this, rows_);
     measure.element(plan.slot);
@@ -97,11 +118,7 @@ void Graph::plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) con
     for (std::size_t level = plan.level + 1; level-- > 0;) {
         candidates.clear();
         if (from.slot < all && level <= from.level) {
-            scratch.visited.reset(all);
-            walk(measure, near, level, shape_.ef_construction, scratch);
-            near = scratch.pool.front();
-            std::copy_if(scratch.pool.begin(), scratch.pool.end(), std::back_inserter(candidates),
-                         [&](const Near& found) { return head(found.slot()).dead == 0; });
+            near = living(measure, near, level, scratch, candidates);
         }
         for (std::size_t i = 0; i < before.size(); ++i) {
             if (before[i].level >= level) {

@@ -177,7 +177,8 @@ class Graph {
     void take_blocks(Slot slot, std::size_t level) noexcept;
     Near descend(const Measure& measure, Entry from, std::size_t to_level, std::size_t slots) const;
     void walk(const Measure& measure, Near from, std::size_t level, std::size_t ef, Scratch& scratch) const;
-    void walk_filtered(const Measure& measure, Near from, std::size_t ef, const Passes& passes, Scratch& scratch) const;
+    void walk_filtered(const Measure& measure, Near from, std::size_t level, std::size_t ef, const Passes& passes,
+                       Scratch& scratch) const;
     void fetch_links(Slot slot) const noexcept {
         const unsigned char* links = records_.at(slot) + code_bytes_;
         for (std::size_t i = 64; i < sizeof(Head) + 2 * shape_.m * sizeof(Slot); i += 64) {
@@ -203,6 +204,7 @@ class Graph {
     }
     std::size_t unseen(Slot slot, std::size_t level, Scratch& scratch, Slot* out) const;
     void plan(Plan& plan, std::span<const Plan> before, Scratch& scratch) const;
+    Near living(const Measure& measure, Near from, std::size_t level, Scratch& scratch, std::vector<Near>& found) const;
     bool is_covered(const Measure& measure, const Near& candidate, std::span<const Slot> others, float factor) const;
     void select(std::vector<Near>& candidates, std::size_t most, std::vector<Slot>& chosen) const;
     void set_best(Slot target, std::size_t level, std::vector<Slot>& all);

@@ -111,7 +111,7 @@ void Graph::walk(const Measure& measure, Near from, std::size_t level, std::size
 }
 
 // Elements that do not pass are walked through. The walk ends when the nearest left is beyond the worst kept.
-void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, const Passes& passes,
+void Graph::walk_filtered(const Measure& measure, Near from, std::size_t level, std::size_t ef, const Passes& passes,
                           Scratch& scratch) const {
     std::array<Slot, beam * most_links> next;
     std::array<float, beam * most_links> distances;
@@ -137,7 +137,7 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
     queue.clear();
     scratch.visited.expect(1);
     scratch.visited.first(from.slot());
-    offer(from);
+    offer({from.distance(), from.slot()});
     for (bool done = false; !done;) {
         std::size_t count = 0;
         done = true;
@@ -148,7 +148,7 @@ void Graph::walk_filtered(const Measure& measure, Near from, std::size_t ef, con
             }
             std::pop_heap(queue.begin(), queue.end(), Farther());
             queue.pop_back();
-            count += unseen(nearest.slot(), 0, scratch, next.data() + count);
+            count += unseen(nearest.slot(), level, scratch, next.data() + count);
             done = false;
         }
         measure.many(next.data(), count, distances.data());
@@ -171,9 +171,9 @@ void Graph::search(const Measure& measure, std::size_t ef, std::size_t slots, co
     // A long sorted pool costs more to keep than a heap.
     constexpr std::size_t longest_pool = 4096;
     if (passes != nullptr) {
-        walk_filtered(measure, near, ef, *passes, scratch);
+        walk_filtered(measure, near, 0, ef, *passes, scratch);
     } else if (ef > longest_pool) {
-        walk_filtered(measure, near, ef, [](Slot) { return true; }, scratch);
+        walk_filtered(measure, near, 0, ef, [](Slot) { return true; }, scratch);
     } else {
         walk(measure, near, 0, ef, scratch);
     }

@@ -70,3 +70,17 @@ def test_repair_between_calls_depends_on_the_calls_alone(tmp_path):
         index.save(tmp_path / "a", sync=False)
         files.append((tmp_path / "a").read_bytes())
     assert files[0] == files[1] == files[2]
+
+
+def test_a_vector_replaced_over_and_over_is_still_found():
+    vectors = drawn(600, 1)
+    index = built(vectors)
+    for _ in range(200):  # more often than a walk of ef_construction remembers
+        index.add(0, vectors[0])
+    assert index.search(vectors[0], 1).keys.tolist() == [0]
+    for key in range(1000, 1200):
+        index.add(key, vectors[0])
+        index.remove(key - 1)
+    assert index.search(vectors[0], 2).keys.tolist() == [0, 1199]
+    index.compact()
+    assert index.search(vectors[0], 2).keys.tolist() == [0, 1199]
