@@ -17,9 +17,9 @@ from llmspell._core import VectorIndex
 from llmspell.vectors import HnswVectors, VectorEntry, VectorQuery
 
 try:
-    from .vectors import embeddings
+    from ._vector_libraries import embeddings
 except ImportError:
-    from vectors import embeddings
+    from _vector_libraries import embeddings
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
 K = 10
