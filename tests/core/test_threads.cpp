@@ -126,6 +126,47 @@ TEST(texts_are_embedded_alike_on_many_threads) {
     CHECK(one == four);
 }
 
+TEST(a_filter_that_was_asked_before_holds_while_the_graph_grows) {
+    constexpr std::size_t dim = 8, count = 600;
+    Options options{.dim = dim, .metric = Metric::l2};
+    options.m = 4;
+    options.ef_construction = 16;
+    options.exact_below = 32;
+    Index index(options);
+    std::vector<float> vectors(6 * count * dim);
+    for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i] = static_cast<float>((i * 2654435761u) % 1000);
+    std::vector<std::int64_t> stable(count), more(5 * count);
+    std::iota(stable.begin(), stable.end(), 0);
+    std::iota(more.begin(), more.end(), 10000);
+    std::vector<spell::hnsw::Attrs> attrs(count);
+    for (std::size_t i = 0; i < count; ++i) attrs[i] = {{"even", i % 2 == 0}};
+    CHECK(index.add({stable, vectors.data(), attrs}));
+    spell::hnsw::Filter even;
+    even.op = spell::hnsw::Op::eq;
+    even.field = "even";
+    even.values = {true};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> readers;
+    for (std::size_t i = 0; i < 2; ++i) {
+        readers.emplace_back([&, i] {
+            for (std::size_t at = i; !stop.load(); at = (at + 7) % count) {
+                Search how{.k = 4, .ef = 4};
+                how.filter = &even;
+                const auto found = index.search(vectors.data() + at * dim, how);
+                CHECK(found && found.value().hits.size() == 4);
+                for (const auto& hit : found.value().hits) CHECK(hit.key < 600 && hit.key % 2 == 0);
+            }
+        });
+    }
+    for (int round = 0; round < 3; ++round) {
+        CHECK(index.add({.keys = more, .vectors = vectors.data() + count * dim, .attrs = {}}));
+        CHECK(index.remove(more).value() == static_cast<std::int64_t>(more.size()));
+    }
+    stop = true;
+    for (std::thread& reader : readers) reader.join();
+    CHECK(index.stats().value().searches > index.stats().value().exact_scans);
+}
+
 // Keys come and go in order: those below `gone` were removed before a search began, those from `going` to `added`
 // cannot have been removed before it ended.
 TEST(four_search_while_one_adds_removes_compacts_and_saves) {

@@ -26,7 +26,10 @@ class Selection {
         count_ += has(slot) ? 0 : 1;
         bits_[slot / 64] |= 1ull << (slot % 64);
     }
-    bool has(Slot slot) const noexcept { return (bits_[slot / 64] >> (slot % 64) & 1) != 0; }
+    // A walk may meet elements that were linked after this was worked out.
+    bool has(Slot slot) const noexcept {
+        return slot / 64 < bits_.size() && (bits_[slot / 64] >> (slot % 64) & 1) != 0;
+    }
     std::size_t count() const noexcept { return count_; }
     std::size_t bytes() const noexcept { return bits_.size() * sizeof(std::uint64_t); }
     template <class Visit>
