@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -124,7 +123,8 @@ def check(home, acknowledged):
         scope = "tenant:acme" if place else "global"
         found = collection.search(scope, Query(k=100_000, vector=row, exact=True))[0]
         assert len({hit.id for hit in found}) == len(found) == counts["total_vectors"]
-        assert collection.within(partial(indexed, scope=scope)) == counts["total_vectors"]
+        with collection.reading() as connection:
+            assert indexed(connection, scope=scope) == counts["total_vectors"]
         assert recall(collection, scope, documents) > 0.9
     rag.close()
     assert hits or lost

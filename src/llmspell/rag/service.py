@@ -124,8 +124,9 @@ class Rag(Transfers):
         recipe(self.config.chunking, chunking)
         limits = self._enter("insert", where)
         began = time.monotonic()
-        found, chosen = await self._holder(where, wanted, cache=cache and self.config.embedding.cache_enabled)
-        made = recipe(self.config.chunking, {**self._chunking_of(found, where), **(chunking or {})})
+        with self._lasting(where):
+            found, chosen = await self._holder(where, wanted, cache=cache and self.config.embedding.cache_enabled)
+            made = recipe(self.config.chunking, {**self._chunking_of(found, where), **(chunking or {})})
         session = self._session(where)
         running = Ingestion(
             found,
@@ -174,10 +175,11 @@ class Rag(Transfers):
             options["rerank"] = rerankers.reranker(ask, self.config.embedding, self._services)
         running = Retrieval(self.config.retrieval, where, query, **options)
         began = time.monotonic()
-        found = self._catalog.find(where.collection, where.scope)
-        made = found or self._settings_of(*where)
-        wanted = Wanted(embedder, model, dimensions)
-        source = self.embedder(*wanted) if made is None else await self._asked_of(made, wanted)
+        with self._lasting(where):
+            found = self._catalog.find(where.collection, where.scope)
+            made = found or self._settings_of(*where)
+            wanted = Wanted(embedder, model, dimensions)
+            source = self.embedder(*wanted) if made is None else await self._asked_of(made, wanted)
         keeps = cache and self.config.embedding.cache_enabled
         chosen = self._working(found, source, where.scope, query=True, cache=keeps)
         self._count(where, "searches_performed", 1)
