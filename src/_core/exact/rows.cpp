@@ -1,7 +1,6 @@
 #include "exact/rows.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <random>
 
 namespace spell::exact {
@@ -39,14 +38,14 @@ std::size_t KeyMap::home(std::int64_t key) const noexcept {
     std::uint64_t hash = static_cast<std::uint64_t>(key) ^ secret;
     hash = (hash ^ (hash >> 32)) * 0x9E3779B97F4A7C15ull;
     hash = (hash ^ (hash >> 29)) * 0xBF58476D1CE4E5B9ull;
-    return static_cast<std::size_t>((hash ^ (hash >> 32)) & (slots_.size() - 1));
+    return static_cast<std::size_t>((((hash ^ (hash >> 32)) & 0xFFFFFFFFu) * slots_.size()) >> 32);
 }
 
 // Where the key is, or the unused place where it would go.
 std::size_t KeyMap::place(const Rows& rows, std::int64_t key) const noexcept {
     std::size_t i = home(key);
     while (slots_[i] != no_slot && rows.key(slots_[i]) != key) {
-        i = (i + 1) & (slots_.size() - 1);
+        i = after(i);
     }
     return i;
 }
@@ -58,7 +57,7 @@ Slot KeyMap::find(const Rows& rows, std::int64_t key) const noexcept {
 void KeyMap::insert(std::int64_t key, Slot slot) noexcept {
     std::size_t i = home(key);
     while (slots_[i] != no_slot) {
-        i = (i + 1) & (slots_.size() - 1);
+        i = after(i);
     }
     slots_[i] = slot;
     ++count_;
@@ -80,10 +79,12 @@ void KeyMap::assign(const Rows& rows, std::int64_t key, Slot slot) noexcept {
 
 // Moves later rows of the run back instead of leaving a mark, so that the map never fills with marks.
 void KeyMap::erase(const Rows& rows, std::int64_t key) noexcept {
-    const std::size_t mask = slots_.size() - 1;
+    const auto steps = [&](std::size_t from, std::size_t to) {
+        return to >= from ? to - from : to + slots_.size() - from;
+    };
     std::size_t hole = place(rows, key);
-    for (std::size_t i = (hole + 1) & mask; slots_[i] != no_slot; i = (i + 1) & mask) {
-        if (((i - home(rows.key(slots_[i]))) & mask) >= ((i - hole) & mask)) {
+    for (std::size_t i = after(hole); slots_[i] != no_slot; i = after(i)) {
+        if (steps(home(rows.key(slots_[i])), i) >= steps(hole, i)) {
             slots_[hole] = slots_[i];
             hole = i;
         }
@@ -94,7 +95,7 @@ void KeyMap::erase(const Rows& rows, std::int64_t key) noexcept {
 
 KeyMap KeyMap::grown(const Rows& rows, std::size_t more) const {
     KeyMap out;
-    out.slots_.assign(std::bit_ceil(std::max<std::size_t>(16, (count_ + more) * 4 / 3 + 1)), no_slot);
+    out.slots_.assign(std::max<std::size_t>(16, (count_ + more) * 4 / 3 + 2), no_slot);
     for (const Slot slot : slots_) {
         if (slot != no_slot) {
             out.insert(rows.key(slot), slot);

@@ -147,9 +147,10 @@ class KeyMap {
 
  private:
     std::size_t home(std::int64_t key) const noexcept;
+    std::size_t after(std::size_t i) const noexcept { return i + 1 == slots_.size() ? 0 : i + 1; }
     std::size_t place(const Rows& rows, std::int64_t key) const noexcept;
 
-    std::vector<Slot> slots_;  // a power of two of them, no_slot when unused
+    std::vector<Slot> slots_;  // no_slot when unused; there always is an unused one
     std::size_t count_ = 0;
 };
 
