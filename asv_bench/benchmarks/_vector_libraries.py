@@ -35,6 +35,7 @@ def nearest(vectors, queries, k=K):
 
 
 class Llmspell:
+    module = "llmspell._core"
     options: dict = {}
 
     def build(self, vectors, threads):
@@ -63,8 +64,10 @@ class LlmspellI8(Llmspell):
 
 
 class Hnswlib:
+    module = "hnswlib"
+
     def build(self, vectors, threads):
-        self.index = importlib.import_module("hnswlib").Index("ip", vectors.shape[1])
+        self.index = importlib.import_module(self.module).Index("ip", vectors.shape[1])
         self.index.init_index(len(vectors), M=16, ef_construction=200)
         self.index.set_num_threads(threads)
         self.index.add_items(vectors)
@@ -81,13 +84,15 @@ class Hnswlib:
         self.index.save_index(path)
 
     def load(self, path):
-        self.index = importlib.import_module("hnswlib").Index("ip", DIM)
+        self.index = importlib.import_module(self.module).Index("ip", DIM)
         self.index.load_index(path)
 
 
 class Usearch:
+    module = "usearch.index"
+
     def build(self, vectors, threads):
-        library = importlib.import_module("usearch.index")
+        library = importlib.import_module(self.module)
         self.index = library.Index(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=200)
         self.index.add(np.arange(len(vectors)), vectors, threads=threads)
 
@@ -103,12 +108,14 @@ class Usearch:
         self.index.save(path)
 
     def load(self, path):
-        self.index = importlib.import_module("usearch.index").Index.restore(path)
+        self.index = importlib.import_module(self.module).Index.restore(path)
 
 
 class Faiss:
+    module = "faiss"
+
     def build(self, vectors, threads):
-        self.library = importlib.import_module("faiss")
+        self.library = importlib.import_module(self.module)
         self.library.omp_set_num_threads(threads)
         self.index = self.library.IndexHNSWFlat(vectors.shape[1], 16, self.library.METRIC_INNER_PRODUCT)
         self.index.hnsw.efConstruction = 200
@@ -126,7 +133,7 @@ class Faiss:
         self.library.write_index(self.index, path)
 
     def load(self, path):
-        self.library = importlib.import_module("faiss")
+        self.library = importlib.import_module(self.module)
         self.index = self.library.read_index(path)
 
 
