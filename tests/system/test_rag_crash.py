@@ -90,7 +90,7 @@ def indexed(connection, scope):
 def recall(collection, scope, documents):
     """Return how many of the nearest by exact scan, or as near ones, the graph finds for some stored vectors."""
     found = []
-    for ident in sorted(documents)[:: max(len(documents) // 10, 1)]:
+    for ident in sorted(documents)[:: max(len(documents) // 50, 1)]:
         row = collection.get(scope, ident, vectors=True)["vectors"][0]
         asked = [Query(k=10, vector=row, exact=exact, candidates=1, raw=True) for exact in (True, False)]
         exact, walked = (collection.search(scope, query)[0] for query in asked)
