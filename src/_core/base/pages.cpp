@@ -8,6 +8,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace spell {
 
@@ -32,6 +35,12 @@ Pages pages(std::size_t bytes) {
     }
     std::memset(memory, 0, size);
     return Pages(static_cast<unsigned char*>(memory), {});
+}
+
+void give_back() noexcept {
+#if defined(__GLIBC__)
+    (void)malloc_trim(0);
+#endif
 }
 
 void FreePages::operator()(unsigned char* bytes) const noexcept {

@@ -17,4 +17,7 @@ using Pages = std::unique_ptr<unsigned char, FreePages>;
 // bad_alloc.
 Pages pages(std::size_t bytes);
 
+// Gives freed memory that the allocator holds back to the system: for the end of work that needed much for a while.
+void give_back() noexcept;
+
 }  // namespace spell

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/pages.hpp"
 #include "base/parallel.hpp"
 #include "exact/magnitude.hpp"
 
@@ -12,6 +13,7 @@ namespace spell::hnsw {
 namespace {
 
 constexpr Error closed{Errc::closed, 0, 0, "index"};
+constexpr std::size_t large_call = 16384;
 
 Shape shape_of(const Options& options) {
     return {options.dim,
@@ -143,7 +145,11 @@ Result<std::int64_t> Index::add(const Addition& what) noexcept {
             return Error{Errc::limit_exceeded, static_cast<std::int64_t>(options_.max_elements),
                          static_cast<std::int64_t>(map_.count() + fresh), "max_elements"};
         }
-        return store(what, chosen.value(), chosen.value().size() - fresh);
+        auto added = store(what, chosen.value(), chosen.value().size() - fresh);
+        if (chosen.value().size() >= large_call) {
+            give_back();
+        }
+        return added;
     });
 }
 
